@@ -1,0 +1,168 @@
+/* Named caches: the only place that knows both L1 (shared memory) and L2 (Redis).
+ *
+ * Every function that may have to wait takes an op. With op NULL it answers at once, or returns
+ * CACHE_WAIT having changed nothing; called again with an op it returns CACHE_PENDING and op->done
+ * runs later from the loop, exactly once. So a hit in shared memory allocates nothing:
+ *
+ *     status = cache_get(cache, key, sink, NULL, &info);
+ *     if (status == CACHE_WAIT)
+ *         status = cache_get(cache, key, sink, park(call), &info);
+ *
+ * Not found is CACHE_MISS, an answer and never an error. One process, one loop, no locks.
+ */
+#ifndef CACHE_CACHE_H
+#define CACHE_CACHE_H
+
+#include "cache/heritage.h"
+#include "common/slice.h"
+#include "shm/stat.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum cache_status {
+    CACHE_OK,      /* found, stored, removed, changed */
+    CACHE_MISS,    /* not there; or the condition of a change did not hold */
+    CACHE_WAIT,    /* would have to wait, and no op was given; nothing was done */
+    CACHE_PENDING, /* op->done will run */
+    /* Failures: op->error or cache_status_text() has the sentence. */
+    CACHE_NOT_INTEGER, /* INCR of something else */
+    CACHE_OVERFLOW,    /* INCR beyond int64 */
+    CACHE_TOO_LARGE,   /* key or value over its limit */
+    CACHE_FULL,        /* no memory could be freed for it */
+    CACHE_DOWN,        /* Redis decides this, and Redis is down */
+    CACHE_TIMEOUT,     /* no answer in time; the outcome is unknown */
+    CACHE_BUSY,        /* too many commands waiting, or a lock held too long */
+    CACHE_REMOTE,      /* Redis answered with an error: its text is in op->error */
+    CACHE_REFUSED,     /* not allowed here: op->error says why and which key changes it */
+    CACHE_NOMEM,
+};
+
+struct caches; /* every named cache, as this process sees them */
+struct cache;
+
+/* What is known of an entry beside its bytes. */
+struct cache_info {
+    uint64_t expires_ms; /* boottime; 0 = none */
+    size_t value_len;
+    uint32_t client_flags;
+    uint64_t created_wall_ms; /* 0 = unknown */
+    char content_type[128];   /* "" = none */
+};
+
+/* Where a value goes. place() returns room for exactly info->value_len bytes and may write what comes before them
+ * (a length line); it is called again when the first copy was overtaken by a writer, and must then begin anew.
+ * NULL = no memory. */
+struct cache_sink {
+    char *(*place)(struct cache_sink *sink, const struct cache_info *info);
+};
+
+struct cache_op {
+    void (*done)(struct cache_op *op, enum cache_status status);
+    /* Results, valid in done(). */
+    struct cache_info info;
+    int64_t integer;  /* the new number, the new length, the count removed */
+    char error[256];  /* for people, when status is a failure */
+    /* The cache layer's own, from the call to done(). */
+    void *work;
+};
+
+/* slot: this worker's, or SCOREBOARD_MAX - 1 + 1 (HERITAGE_OWNER_MASTER - 1) for the master. The zones must be joined already. */
+int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot, struct caches **out,
+                struct errmsg *msg) MUST_CHECK;
+/* Ends pending ops with CACHE_DOWN, closes the pool; gone runs from the loop at the end. */
+void caches_close(struct caches *caches, void (*gone)(void *arg), void *arg);
+/* Give a loop turn: claim orphaned jobs, retry parked operations. Called when the slot's eventfd was rung. */
+void caches_wake(struct caches *caches);
+
+struct cache *caches_find(struct caches *caches, struct slice name); /* NULL = unknown */
+struct cache *caches_by_db(struct caches *caches, int64_t db);       /* NULL = none has it */
+struct cache *caches_at(struct caches *caches, size_t number);
+size_t caches_count(const struct caches *caches);
+
+const struct config_cache *cache_config(const struct cache *cache);
+struct zone *cache_zone(struct cache *cache);
+bool cache_has_l2(const struct cache *cache);
+/* "ERR ..."-less sentence for a failure; limits are named with their config key. */
+const char *cache_status_text(const struct cache *cache, enum cache_status status);
+
+/* Read. sink NULL: only info (EXISTS, TTL, STRLEN). info: filled at once on CACHE_OK; for a pending op it is op->info. */
+enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
+                            struct cache_op *op, struct cache_info *info);
+
+/* Multi-get: the keys are about to be looked up. */
+void cache_prefetch(struct cache *cache, const struct slice *keys, size_t n);
+
+struct cache_attrs {
+    uint64_t expires_ms; /* boottime; 0 = none */
+    uint32_t client_flags;
+    uint64_t created_wall_ms;
+    struct slice content_type;
+    const struct slice *tags; /* backend memory only */
+    unsigned n_tags;
+};
+
+/* Store whatever is there (SET without conditions, MSET, HTTP PUT). key, value and attrs are copied if it must wait. */
+enum cache_status cache_put(struct cache *cache, struct slice key, struct slice value,
+                            const struct cache_attrs *attrs, struct cache_op *op);
+
+/* Remove one key: CACHE_OK it was there, CACHE_MISS it was not. */
+enum cache_status cache_delete(struct cache *cache, struct slice key, struct cache_op *op);
+
+/* Read-modify-write, decided in one place: under the table's compare-and-set on a memory cache, by Redis itself where
+ * there is one (rule 11; with Redis down: CACHE_DOWN). */
+enum cache_change_kind {
+    CHANGE_SET,    /* store value */
+    CHANGE_APPEND, /* integer = new length */
+    CHANGE_INCR,   /* by delta; keeps the expiry; integer = new number */
+    CHANGE_DELETE, /* GETDEL */
+    CHANGE_EXPIRE, /* set expires_ms (0 = none, PERSIST: CACHE_OK only if it had one) */
+    CHANGE_TOUCH,  /* GETEX: as EXPIRE, and return the value; want_old is implied */
+};
+enum cache_change_if { CHANGE_ALWAYS, CHANGE_IF_ABSENT, CHANGE_IF_PRESENT };
+
+struct cache_change {
+    enum cache_change_kind kind;
+    enum cache_change_if when;
+    bool keep_ttl;  /* SET: keep the older entry's expiry */
+    bool want_old;  /* give the older value to the sink: integer is 1 when there was one, else 0 */
+    int64_t delta;
+    struct slice value;
+    struct cache_attrs attrs;
+};
+
+/* CACHE_OK changed (op/result integer as above), CACHE_MISS the condition did not hold or nothing was there to
+ * change. integer may be NULL. */
+enum cache_status cache_change(struct cache *cache, struct slice key, const struct cache_change *change,
+                               struct cache_sink *sink, struct cache_op *op, int64_t *integer);
+
+/* Remove everything this cache owns. With L2 the answer follows the end of the job; op->integer = keys removed there. */
+enum cache_status cache_clear(struct cache *cache, struct cache_op *op);
+/* Remove every key that matches the glob: exact in L1 when this returns or pends. op->integer as above. */
+enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op);
+/* Remove every entry that carries the tag. Backend memory only (else CACHE_REFUSED). */
+enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op);
+
+/* Keys now in it: L1's count, or Redis' by SCAN where there is L2 (op->integer). */
+enum cache_status cache_count(struct cache *cache, struct cache_op *op, int64_t *count);
+
+struct cache_stats {
+    uint64_t counter[STAT_COUNT];
+    uint64_t entries, bytes;
+    struct stat_memory memory;
+    double hit_rate; /* hits / (hits + misses), 0 when there were none */
+};
+void cache_stats(struct cache *cache, struct cache_stats *out);
+void cache_stats_reset(struct cache *cache);
+
+/* Apply a message of another node to L1 (the master's subscriber). */
+struct message;
+void caches_apply(struct caches *caches, const struct message *message);
+/* Messages may have been lost: every layered cache's epoch moves. */
+void caches_distrust(struct caches *caches);
+/* Replay the journal (master): goes on until it is empty or Redis is down; call about once a second. */
+void caches_replay(struct caches *caches);
+struct pool *caches_pool(struct caches *caches); /* NULL without Redis */
+
+#endif

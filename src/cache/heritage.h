@@ -1,0 +1,39 @@
+/* What a worker inherits from the master through fork, in one struct: made by the master before the first
+ * fork, read-only afterwards (what its pointers lead to has rules of its own). */
+#ifndef CACHE_HERITAGE_H
+#define CACHE_HERITAGE_H
+
+#include "cache/job.h"
+#include "common/config.h"
+#include "redis/breaker.h"
+#include "shm/journal.h"
+#include "shm/scoreboard.h"
+#include "shm/zone.h"
+
+/* One listening socket. TCP: one per worker slot (SO_REUSEPORT); unix: one for all (slot -1). */
+struct heritage_socket {
+    int fd;
+    int slot;
+    const struct config_listener *listener;
+};
+
+struct heritage {
+    const struct config *config;
+    struct scoreboard *board;
+    struct journal *journal; /* NULL without Redis */
+    struct breaker *breaker; /* NULL without Redis */
+    struct jobs *jobs;
+    struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */
+    struct heritage_socket *sockets;
+    size_t n_sockets;
+    int wake_fds[SCOREBOARD_MAX];        /* an eventfd per slot: "look at the shared state again" */
+    int handover_fds[SCOREBOARD_MAX][2]; /* a datagram socket pair per slot: [0] the slot receives
+                                            accepted connections here, [1] others send to it */
+    char node_id[40];                    /* this daemon's, in invalidation messages */
+};
+
+/* The journal's lock owner id of a worker slot, and of the master. */
+#define HERITAGE_OWNER(slot)  ((uint32_t)(slot) + 1)
+#define HERITAGE_OWNER_MASTER ((uint32_t)SCOREBOARD_MAX)
+
+#endif

@@ -1,0 +1,169 @@
+/* The effective configuration: one plain struct, filled from built-in defaults, a libconfig file and
+ * flags, in that order. Every key is one row of one schema table (config_schema()): the reader,
+ * --dump-config, conf/cachetastic.conf and cachetastic.conf(5) all come from, or are checked
+ * against, that table. Immutable after config_load(); workers inherit it through fork.
+ *
+ * Units in the struct: bytes, milliseconds, file modes as numbers.
+ */
+#ifndef COMMON_CONFIG_H
+#define COMMON_CONFIG_H
+
+#include "common/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_MAX_CACHES    64
+#define CONFIG_MAX_LISTENERS 32
+#define CONFIG_MAX_WORKERS   62
+#define CONFIG_MAX_HOSTS     32
+
+enum config_backend { BACKEND_AUTO, BACKEND_MEMORY, BACKEND_REDIS, BACKEND_LAYERED };
+enum config_backup { BACKUP_AUTO, BACKUP_NONE, BACKUP_MEMORY };
+enum config_protocol { PROTOCOL_AUTO, PROTOCOL_HTTP, PROTOCOL_RESP, PROTOCOL_MEMCACHED };
+enum config_adapter { ADAPTER_NONE, ADAPTER_REDIS };
+
+/* listen = ( { address = "127.0.0.1:8080"; ... }, ... ) */
+struct config_listener {
+    char *address; /* "IP:PORT", "[IPv6]:PORT" or "unix:PATH" */
+    enum config_protocol protocol;
+    char *cache;   /* the named cache its RESP and memcached clients start in */
+    uint32_t mode; /* unix sockets only */
+    char *owner;   /* user name, "" leaves it */
+    char *group;
+    int64_t backlog;
+    bool admin; /* also serves reset, purge and clear without a token (local admin) */
+};
+
+/* caches = ( { name = "default"; memory = "256M"; ... }, ... ) */
+struct config_cache {
+    char *name;
+    uint64_t memory_bytes;
+    uint64_t ttl_ms; /* for HTTP and library puts that name none; 0 = none */
+    enum config_backend backend; /* never BACKEND_AUTO after config_load() */
+    enum config_backup backup;   /* never BACKUP_AUTO after config_load() */
+    char *redis_prefix;          /* "" = the global one and this cache's name */
+    bool redis_prefix_set;       /* redis_prefix was given: the key is redis_prefix:KEY */
+    int64_t resp_db;             /* SELECT n reaches this cache; -1 = none */
+};
+
+struct config_redis {
+    bool enabled; /* a server is configured */
+    char *server; /* "HOST:PORT" or "unix:PATH"; "" = no Redis */
+    int64_t db;
+    char *user;
+    char *password; /* from password_file or CACHETASTIC_REDIS_PASSWORD; masked in dumps */
+    char *password_file;
+    char *prefix; /* key_prefix; "" is explicit: redis.prefix = "" */
+    bool prefix_empty;  /* the prefix was set to "" on purpose */
+    bool allow_clear;   /* with an empty prefix: clear and the pattern "*" may take the whole db */
+    int64_t pool_size;  /* connections per worker */
+    uint64_t connect_timeout_ms;
+    uint64_t command_timeout_ms;
+    int64_t attempts;          /* tries of one command inside its deadline, the first included */
+    uint64_t retry_delay_ms;   /* before the second try; doubles, with jitter */
+    uint64_t deadline_ms;      /* all tries of one request together */
+    uint64_t reconnect_min_ms; /* back-off between connection attempts */
+    uint64_t reconnect_max_ms;
+    int64_t queue_max;         /* commands waiting per worker; beyond: an overload error */
+    uint64_t breaker_failures; /* consecutive failures that open the breaker */
+    uint64_t breaker_open_ms;  /* how long it stays open before one probe */
+    enum config_adapter invalidation;
+    char *channel;             /* "cachetastic:invalidate" */
+    int64_t journal_entries;   /* keys whose outcome in Redis is unknown, per host */
+    uint64_t loss_window_ms;
+};
+
+struct config_limits {
+    int64_t connections;      /* per worker */
+    uint64_t key_bytes;
+    uint64_t value_bytes;     /* 0 = an eighth of the cache's memory, which is always the cap */
+    int64_t resp_args;        /* arguments of one command */
+    uint64_t resp_inline_bytes;
+    uint64_t http_line_bytes; /* request line */
+    uint64_t http_header_bytes;
+    int64_t http_header_count;
+    uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
+    int64_t pipeline_pending; /* unfinished commands of one connection */
+    uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
+    uint64_t idle_timeout_ms; /* 0 = off: pools hold connections for days */
+    uint64_t header_timeout_ms; /* an HTTP request's headers must be complete by then */
+    uint64_t drain_timeout_ms;  /* QUIT waits at most this long */
+};
+
+struct config {
+    char *user; /* workers run as; "" keeps the master's */
+    char *group;
+    int64_t workers; /* never 0 after config_load() */
+    char *pid_file;
+    char *log_file; /* "" = stderr */
+    char *log_level;
+    uint64_t sweep_interval_ms;
+    uint64_t respawn_min_ms;
+    uint64_t respawn_max_ms;
+    char *api_token; /* from api_token_file; NULL = none */
+    char *api_token_file;
+    char *api_hosts[CONFIG_MAX_HOSTS]; /* Host names the API answers to, beside IPs and localhost */
+    size_t n_api_hosts;
+    bool api_open; /* started by flags alone: the API needs no token on loopback */
+    struct config_limits limits;
+    struct config_redis redis;
+    struct config_listener listeners[CONFIG_MAX_LISTENERS];
+    size_t n_listeners;
+    struct config_cache caches[CONFIG_MAX_CACHES]; /* [0] is always "default" */
+    size_t n_caches;
+    char *source; /* the file read, or NULL when the built-in defaults were used */
+};
+
+enum config_type { CONFIG_STRING, CONFIG_BOOL, CONFIG_INT, CONFIG_SIZE, CONFIG_TIME, CONFIG_MODE,
+                   CONFIG_ENUM, CONFIG_STRINGS };
+/* Where a row's key stands: at the top, in a group, or in each element of a list of groups. */
+enum config_scope { SCOPE_TOP, SCOPE_LIMITS, SCOPE_REDIS, SCOPE_LISTEN, SCOPE_CACHES };
+
+struct config_row {
+    enum config_scope scope;
+    const char *name;
+    enum config_type type;
+    const char *fallback; /* the default, as the file would write it, without the quotes */
+    int64_t min;          /* in the struct's unit; unused for strings */
+    int64_t max;
+    const char *unit;       /* "bytes", "ms", "", ... for people */
+    bool reloadable;        /* HUP applies a change; otherwise it needs a restart */
+    size_t offset;          /* in the scope's struct */
+    const char *const *choices; /* CONFIG_ENUM: names in enum order, NULL-terminated */
+    const char *text;       /* one or two sentences: the manual page's and the sample's text */
+};
+
+/* The table and its length. Static storage. */
+const struct config_row *config_schema(size_t *n_rows);
+
+/* What the command line changes; NULL or 0 leaves the file's or the default value. */
+struct config_flags {
+    const char *file;
+    const char *http;         /* ADDR:PORT, replaces the default HTTP listener */
+    const char *socket;       /* PATH, replaces the default unix listener */
+    const char *redis;        /* HOST:PORT or unix:PATH */
+    const char *redis_prefix; /* "" is explicit */
+    const char *admin;        /* ADDR:PORT */
+    const char *memory;       /* SIZE of the cache default */
+    const char *workers;      /* N */
+};
+
+/* Read, check and complete the configuration: defaults, then the file, then flags.
+ * Without flags->file, SYSCONFDIR/cachetastic/cachetastic.conf is read when it exists and no flag is given.
+ * out: owned by the caller, freed by config_free(), filled only on ERR_OK.
+ * Errors: ERR_INVALID with "FILE:LINE: KEY: what is wrong" in msg; ERR_SYSTEM when a file
+ * cannot be read; ERR_NOMEM. */
+int config_load(const struct config_flags *flags, struct config **out, struct errmsg *msg) MUST_CHECK;
+void config_free(struct config *config);
+
+/* Print the effective configuration as a valid file; secrets are masked. */
+int config_dump(const struct config *config, FILE *out) MUST_CHECK;
+
+/* Print the schema as the commented sample file (conf/cachetastic.conf) or as mdoc for the manual. */
+int config_print_sample(FILE *out) MUST_CHECK;
+int config_print_manual(FILE *out) MUST_CHECK;
+
+#endif

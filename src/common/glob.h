@@ -1,0 +1,19 @@
+/* Patterns as Redis' KEYS and SCAN know them: * ? [abc] [^a-z] and \ to escape; bytes, not
+ * characters. Source: the Redis documentation of KEYS. */
+#ifndef COMMON_GLOB_H
+#define COMMON_GLOB_H
+
+#include "common/err.h"
+#include "common/slice.h"
+#include "common/buf.h"
+
+#include <stdbool.h>
+
+/* Whether the whole of text matches. Runs in O(pattern * text) at worst (no exponential case);
+ * no allocation, safe on any bytes. */
+bool glob_match(struct slice pattern, struct slice text);
+
+/* Append text to out with every special byte escaped, so that it matches itself only. */
+int glob_escape(struct slice text, struct buf *out) MUST_CHECK;
+
+#endif

@@ -1,0 +1,41 @@
+/* The HTTP key-value API, statistics and health (design section 9). Knows caches and HTTP messages, no sockets.
+ *
+ *   GET HEAD PUT DELETE /v1/caches/{cache}/entries/{key}     the key percent-encoded; may contain '/'
+ *   DELETE /v1/caches/{cache}      POST /v1/caches/{cache}/purge?pattern=|tag=
+ *   GET /v1/caches  /v1/caches/{cache}  /v1/stats[/{cache}]  POST /v1/stats/reset
+ *   GET /metrics  /healthz  /readyz
+ */
+#ifndef HTTP_API_H
+#define HTTP_API_H
+
+#include "cache/cache.h"
+#include "proto/http1.h"
+
+struct api; /* one per worker */
+
+/* One request on its way. Memory is the caller's until it is answered. */
+struct api_exchange {
+    struct buf *out; /* the response is appended here; must stay valid until answered */
+    bool keep_alive; /* in: the request's; out: what the response said */
+    bool local;      /* came over a unix socket */
+    bool loopback;   /* came over TCP from a loopback address */
+    bool admin;      /* the listener is an admin one */
+    void (*done)(struct api_exchange *exchange); /* for API_PENDING: the response is in out now */
+    void *work; /* the API's own */
+};
+
+enum api_result { API_ANSWERED, API_PENDING };
+
+int api_create(struct caches *caches, const struct heritage *heritage, struct api **out) MUST_CHECK;
+void api_destroy(struct api *api);
+
+/* Answer a request. request is borrowed for the call only. */
+enum api_result api_handle(struct api *api, const struct http1_request *request, struct api_exchange *exchange);
+
+/* The response to a request that http1_parse() refused: closes. */
+int api_refuse(struct buf *out, int status, const char *why) MUST_CHECK;
+
+/* Statistics as JSON text (RESP's CACHETASTIC.STATS uses it too). cache NULL: all of them and their total. */
+int api_stats_json(struct caches *caches, const struct heritage *heritage, struct cache *cache, struct buf *out) MUST_CHECK;
+
+#endif

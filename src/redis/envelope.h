@@ -1,0 +1,31 @@
+/* The header before a value in Redis when plain bytes cannot carry what must be kept. A value without the
+ * magic is plain and is read as it is; the value comes last and runs to the end (so APPEND works).
+ *
+ *   magic "\x93CTE" | version u8 = 1 | flags u8 | header_len u16 | fields... | value
+ *   field: type u8 | len u16 | bytes        (little-endian; unknown types are skipped)
+ * A plain value that itself begins with the magic is wrapped, so that it cannot mislead. */
+#ifndef REDIS_ENVELOPE_H
+#define REDIS_ENVELOPE_H
+
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct envelope {
+    struct slice content_type; /* "" = none */
+    uint32_t client_flags;     /* memcached's; 0 = none */
+    uint64_t created_wall_ms;  /* 0 = unknown */
+    struct slice value;
+};
+
+/* Whether storing this needs an envelope at all. */
+bool envelope_needed(const struct envelope *envelope);
+/* Append header and value to out (just the value when no envelope is needed). */
+int envelope_encode(const struct envelope *envelope, struct buf *out) MUST_CHECK;
+/* Split stored bytes; slices point into them. A corrupt envelope is ERR_INVALID: treat as a miss. */
+int envelope_decode(struct slice stored, struct envelope *out) MUST_CHECK;
+
+#endif

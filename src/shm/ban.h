@@ -1,0 +1,26 @@
+/* Bans: recorded patterns that make every older matching entry invalid at once. A ring in the zone;
+ * readers test only bans newer than the entry; the sweeper removes what they hit and retires them. */
+#ifndef SHM_BAN_H
+#define SHM_BAN_H
+
+#include "shm/table.h"
+
+#define BAN_PATTERN_MAX 240
+
+enum ban_result {
+    BAN_RECORDED,
+    BAN_FULL,     /* the ring is full: park, try again after a sweep */
+    BAN_TOO_LONG, /* over BAN_PATTERN_MAX */
+};
+
+/* Take the next sequence and record the pattern (glob.h). Exact as soon as this returns. */
+enum ban_result ban_add(struct zone *zone, struct slice pattern);
+
+/* Purge a tag: every older entry that carries it (or one whose hash collides, which is safe) is
+ * invalid at once. Never fails, never waits. */
+void ban_tag(struct zone *zone, struct slice tag);
+
+/* Bans not yet retired. */
+unsigned ban_active(const struct zone *zone);
+
+#endif
