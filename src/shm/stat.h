@@ -29,18 +29,18 @@
     X(REPAIRS, "repairs", "dead processes repaired after")                                         \
     X(JOURNALLED, "journalled", "writes whose outcome in Redis is unknown or failed")
 
-enum stat {
+enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,
     STAT_LIST(STAT_ENUM)
 #undef STAT_ENUM
     STAT_COUNT
 };
 
-const char *stat_name(enum stat stat);
-const char *stat_text(enum stat stat);
+const char *stat_name(enum counter counter);
+const char *stat_text(enum counter counter);
 
 /* Add to this process' counter; the zone must be joined. */
-void stat_add(struct zone *zone, enum stat stat, uint64_t n);
+void stat_add(struct zone *zone, enum counter counter, uint64_t n);
 
 /* Sums over all owner slots since the last reset. out: STAT_COUNT values. */
 void stat_sum(const struct zone *zone, uint64_t out[STAT_COUNT]);
