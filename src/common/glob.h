@@ -8,10 +8,14 @@
 #include "common/buf.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Whether the whole of text matches. Runs in O(pattern * text) at worst (no exponential case);
  * no allocation, safe on any bytes. */
 bool glob_match(struct slice pattern, struct slice text);
+
+/* As glob_match; adds to *steps one for each byte or range compared (the bound above is tested on it). */
+bool glob_match_counted(struct slice pattern, struct slice text, uint64_t *steps);
 
 /* Append text to out with every special byte escaped, so that it matches itself only. */
 int glob_escape(struct slice text, struct buf *out) MUST_CHECK;
