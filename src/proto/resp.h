@@ -23,18 +23,20 @@ struct resp_limits {
 };
 
 /* Parser state, one per connection; zero-initialised. It remembers how far an incomplete command has been
- * parsed, so that feeding byte by byte stays linear. argv points into the input given last. */
+ * parsed, so that feeding byte by byte stays linear. argv points into the input given last (of an inline
+ * command: into the parser) and is valid until the next call. */
 struct resp_parser {
-    struct slice *argv; /* grown as needed, owned by the parser */
+    struct slice *argv; /* grown as arguments arrive, owned by the parser */
     int argc;
     size_t used;
     char error[160]; /* a RESP error text without the '-', e.g. "ERR Protocol error: ..." */
     /* Below: the parser's own. */
     size_t *offsets; /* argument positions relative to the start of the command */
     int cap, want;
-    size_t pos;
+    size_t pos; /* everything before it is parsed (of an inline command: searched) */
     int64_t bulk;
     uint8_t state;
+    struct buf words; /* the arguments of an inline command, unquoted */
 };
 
 /* Parse one command from input, which always begins at the start of that command. After PARSE_OK the
