@@ -30,8 +30,9 @@ struct job {
 
 struct jobs {
     struct job job[JOBS_MAX];
-    _Atomic uint32_t clearing[64]; /* by cache: clears under way here or announced by other nodes */
-    _Atomic uint64_t clearing_until_ms[64]; /* by cache: bound on the announced ones */
+    _Atomic uint32_t running[JOBS_MAX]; /* by cache number: how many of its jobs run here */
+    _Atomic uint64_t clearing_until_ms[JOBS_MAX]; /* by cache number: another node is clearing it,
+                                                     believed until then (boottime) */
 };
 
 int jobs_create(struct jobs **out, struct errmsg *msg) MUST_CHECK;

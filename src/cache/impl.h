@@ -1,0 +1,149 @@
+/* What the files of src/cache share; nobody else includes this.
+ *
+ * keyname.c  names of keys in Redis          l1.c      reads and read-modify-write in shared memory
+ * work.c     operations that wait            read.c    cache_get: L1, then L2, then fill
+ * write.c    cache_put, cache_delete         change.c  cache_change
+ * scan.c     walk of a cache's keys in L2    job.c     clears and purges
+ * invalidate.c  messages of other nodes, epoch, journal replay
+ */
+#ifndef CACHE_IMPL_H
+#define CACHE_IMPL_H
+
+#include "cache/cache.h"
+#include "common/buf.h"
+#include "common/list.h"
+#include "redis/envelope.h"
+#include "redis/message.h"
+#include "redis/pool.h"
+#include "shm/lease.h"
+#include "shm/table.h"
+
+struct cache {
+    struct caches *set;
+    unsigned number;
+    const struct config_cache *config;
+    struct zone *zone;
+    bool l2;       /* Redis stands behind */
+    bool l1;       /* reads look in shared memory first (backends memory and layered) */
+    bool fallback; /* without Redis, shared memory takes over (backup = "memory") */
+    struct slice prefix;   /* of its keys in Redis, with the colon; owned */
+    bool escape_at;        /* a leading '@' of a key is doubled in Redis */
+    bool mending;          /* a clear of distrusted L2 is under way (master) */
+    size_t value_max;
+    size_t key_max;
+};
+
+struct caches {
+    const struct heritage *heritage;
+    uv_loop_t *loop;
+    uint32_t owner; /* HERITAGE_OWNER of this process */
+    struct pool *pool;
+    struct cache *cache;
+    size_t n;
+    struct list works;  /* everything that has not ended */
+    struct list parked; /* of those, what waits for a lock or a ban slot; the timer runs while any does */
+    uv_timer_t timer;
+    unsigned replaying; /* journal replays on their way */
+    uint64_t replay_ticket;
+    bool closing;
+    bool pool_gone, timer_gone;
+    void (*gone)(void *arg);
+    void *gone_arg;
+};
+
+/* One operation that waits: for Redis (call) or for a lock (retry). Owns copies of what it needs. */
+struct work {
+    struct list link;
+    struct list park;
+    struct pool_call call;
+    struct cache *cache;
+    struct cache_op *op; /* NULL: nobody asks (publish, replay) */
+    struct cache_sink *sink;
+    void (*retry)(struct work *work);
+    uint64_t park_until_ms;
+    char *copy; /* key, value and content type, one allocation */
+    struct table_key key;
+    struct slice value;
+    struct cache_attrs attrs;
+    struct lease lease;
+    uint64_t began_seq;
+    uint64_t sent_ms;
+    bool had; /* delete: L1 had the key */
+    int fail; /* work_fail_later() */
+    enum cache_status answer; /* change: what the caller will get once L1 is invalidated */
+    struct cache_change change;
+    uint64_t ticket; /* replay: the journal record */
+};
+
+/* keyname.c. Append the Redis name of a key. */
+int keyname_encode(const struct cache *cache, struct slice key, struct buf *out) MUST_CHECK;
+/* The key that a Redis name stands for; false: the name is not this cache's. Points into name. */
+bool keyname_decode(const struct cache *cache, struct slice name, struct slice *key);
+/* The glob for SCAN that finds at least every key of the cache that can match pattern. */
+int keyname_scan_glob(const struct cache *cache, struct slice pattern, struct buf *out) MUST_CHECK;
+int keyname_init(struct cache *cache, const struct config *config) MUST_CHECK;
+
+/* l1.c. Read from shared memory into the sink (may be NULL): TABLE_HIT, STALE, MISS or BUSY. */
+enum table_result l1_read(struct cache *cache, const struct table_key *key, uint64_t now_ms,
+                          struct cache_sink *sink, struct cache_info *info);
+/* Metadata of attrs as stored beside the value; out is empty when there is none. */
+int l1_meta(const struct cache_attrs *attrs, struct buf *out) MUST_CHECK;
+void l1_info(const struct envelope *envelope, struct cache_info *info);
+enum cache_status l1_change(struct cache *cache, const struct table_key *key,
+                            const struct cache_change *change, struct cache_sink *sink,
+                            int64_t *integer);
+/* Whether a delete has settled: false means the stripe is locked, wait. */
+bool l1_remove(struct cache *cache, const struct table_key *key, bool *had);
+
+/* work.c */
+enum cache_status check_limits(const struct cache *cache, struct slice key, struct slice value);
+struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice key, struct slice value,
+                        const struct cache_attrs *attrs);
+/* End it: frees work and calls op->done. */
+void work_end(struct work *work, enum cache_status status);
+/* Call retry again in a millisecond, for as long as the deadline allows; then end with CACHE_BUSY. */
+void work_park(struct work *work, void (*retry)(struct work *work));
+/* End call with err on a later turn of the loop: done never runs inside the call that began it. */
+void work_fail_later(struct work *work, int err);
+/* Copy a Redis error reply into op->error. */
+enum cache_status work_remote(struct work *work, const struct reply *reply);
+/* A failed call as the caller's status. */
+enum cache_status status_of_err(int err);
+struct buf *scratch(void);
+/* The DELETE (or other) message of this node about key, appended to out. */
+int encode_message(const struct cache *cache, enum message_action action, struct slice key,
+                   struct buf *out) MUST_CHECK;
+/* Send `command` and PUBLISH of a delete of work's key, in one transaction; the reply is EXEC's. */
+void send_and_publish(struct work *work, const struct pool_command *command);
+/* The first reply inside EXEC's, or NULL when the transaction as a whole failed. */
+const struct reply *exec_item(const struct reply *reply, size_t i);
+
+/* Whether L2 may be asked now: the breaker allows it. */
+bool l2_usable(const struct cache *cache);
+/* Whether L2's answer for this key may be believed: not journalled, no clear under way. */
+bool l2_readable(const struct cache *cache, struct slice key);
+void journal_key(struct cache *cache, struct slice key);
+
+/* scan.c. Walk the names in Redis that match pattern; each() gets the cache's keys of one batch; UNLINKs those for
+ * which it returns true. done: CACHE_OK or what stopped it. */
+struct scan_plan {
+    struct cache *cache;
+    struct slice pattern; /* copied */
+    bool (*remove)(void *arg, struct slice key); /* NULL: count only */
+    void (*progress)(void *arg, uint64_t scanned, uint64_t removed); /* may be NULL */
+    void (*done)(void *arg, int status, uint64_t matched, uint64_t removed);
+    void *arg;
+};
+int scan_start(const struct scan_plan *plan) MUST_CHECK;
+
+/* job.c. Whether a job is taking this key out of L2, here or on another node: L2's answer is a miss then. */
+bool jobs_cover(const struct cache *cache, struct slice key);
+/* Go on with what a dead process began. */
+void jobs_adopt(struct caches *caches);
+/* Clear L2 of a distrusted cache (the journal overflowed, or a clear met a dead Redis). */
+void job_clear_distrusted(struct cache *cache);
+
+/* invalidate.c. Record a ban, or clear when the pattern is too long for one; false: the ring is full, wait. */
+bool ban_l1(struct cache *cache, struct slice pattern);
+
+#endif

@@ -1,0 +1,171 @@
+/* What other nodes say, what is to be distrusted, and the replay of the journal. Run by the master. */
+#include "cache/impl.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "shm/ban.h"
+
+#define REPLAYS_MAX       64
+#define ANNOUNCE_VALID_MS 5000
+
+bool ban_l1(struct cache *cache, struct slice pattern)
+{
+    switch (ban_add(cache->zone, pattern)) {
+    case BAN_RECORDED:
+        return true;
+    case BAN_TOO_LONG: /* only from another node: invalidating more than asked is safe */
+        zone_clear(cache->zone);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void retry_delete(struct work *work)
+{
+    bool had;
+
+    if (l1_remove(work->cache, &work->key, &had))
+        work_end(work, CACHE_OK);
+    else
+        work_park(work, retry_delete);
+}
+
+static void retry_ban(struct work *work)
+{
+    if (ban_l1(work->cache, work->value))
+        work_end(work, CACHE_OK);
+    else
+        work_park(work, retry_ban);
+}
+
+/* An invalidation waits, it is never dropped: without memory to wait in, the whole cache goes. */
+static void wait_for(struct cache *cache, struct slice key, struct slice pattern,
+                     void (*retry)(struct work *work))
+{
+    struct work *work = work_begin(cache, NULL, key, pattern, NULL);
+
+    if (work == NULL)
+        zone_clear(cache->zone);
+    else
+        work_park(work, retry);
+}
+
+static void apply_delete(struct cache *cache, struct slice key)
+{
+    struct table_key tkey = table_key(cache->zone, key);
+    bool had;
+
+    if (key.len <= cache->key_max && !l1_remove(cache, &tkey, &had))
+        wait_for(cache, key, (struct slice){0}, retry_delete);
+}
+
+static void apply_clear(struct cache *cache, bool begins)
+{
+    struct jobs *jobs = cache->set->heritage->jobs;
+
+    atomic_store(&jobs->clearing_until_ms[cache->number],
+                 begins ? clock_now_ms() + ANNOUNCE_VALID_MS : 0);
+    zone_clear(cache->zone);
+}
+
+void caches_apply(struct caches *caches, const struct message *message)
+{
+    struct cache *cache = caches_find(caches, slice_cstr(message->cache));
+    struct slice key = slice_make(message->key, message->key_len);
+
+    /* A cache that we do not have, or that lives in memory only, is another node's business. */
+    if (cache == NULL || !cache->l2)
+        return;
+    switch (message->action) {
+    case MESSAGE_DELETE:
+        apply_delete(cache, key);
+        break;
+    case MESSAGE_CLEAR:
+    case MESSAGE_CLEAR_END:
+        apply_clear(cache, message->action == MESSAGE_CLEAR);
+        break;
+    case MESSAGE_PATTERN:
+        if (!ban_l1(cache, key))
+            wait_for(cache, (struct slice){0}, key, retry_ban);
+        break;
+    case MESSAGE_TAG:
+        ban_tag(cache->zone, key);
+        break;
+    default:
+        return;
+    }
+    stat_add(cache->zone, STAT_INVALIDATIONS, 1);
+}
+
+void caches_distrust(struct caches *caches)
+{
+    for (size_t i = 0; i < caches->n; i++)
+        if (caches->cache[i].l2)
+            zone_epoch_move(caches->cache[i].zone);
+}
+
+/* ---- the journal ---- */
+
+static void replay_done(struct pool_call *call, int status, const struct reply *reply)
+{
+    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    struct caches *caches = work->cache->set;
+    const struct reply *count = status == ERR_OK ? exec_item(reply, 0) : NULL;
+
+    /* Anything but a number (READONLY, a lost connection): it stays, and the next pass tries again. */
+    if (count != NULL && count->type == REPLY_INTEGER)
+        journal_done(caches->heritage->journal, caches->owner, work->cache->number, work->key.bytes,
+                     work->ticket);
+    caches->replaying--;
+    work_end(work, CACHE_OK);
+}
+
+static int replay_one(struct cache *cache, struct slice key, uint64_t ticket)
+{
+    struct work *work = work_begin(cache, NULL, key, (struct slice){0}, NULL);
+    struct slice unlink[2] = {SLICE_LIT("UNLINK")};
+    struct pool_command command = {2, unlink};
+    struct buf name = {0};
+
+    if (work == NULL)
+        return ERR_NOMEM;
+    work->ticket = ticket;
+    work->call.done = replay_done;
+    work->call.repeatable = true;
+    cache->set->replaying++;
+    if (keyname_encode(cache, key, &name) == ERR_OK) {
+        unlink[1] = buf_slice(&name);
+        send_and_publish(work, &command);
+    } else {
+        work_fail_later(work, ERR_NOMEM);
+    }
+    buf_fini(&name);
+    return ERR_OK;
+}
+
+static void mend_distrusted(struct caches *caches)
+{
+    for (size_t i = 0; i < caches->n; i++)
+        if (caches->cache[i].l2 && journal_distrusted(caches->heritage->journal, (unsigned)i))
+            job_clear_distrusted(&caches->cache[i]);
+}
+
+void caches_replay(struct caches *caches)
+{
+    static char key[UINT16_MAX + 1];
+    size_t key_len;
+    unsigned number;
+
+    if (caches->pool == NULL || caches->closing || !pool_usable(caches->pool))
+        return;
+    mend_distrusted(caches);
+    while (caches->replaying < REPLAYS_MAX &&
+           journal_next(caches->heritage->journal, caches->replay_ticket, &number, key, &key_len,
+                        &caches->replay_ticket)) {
+        if (replay_one(&caches->cache[number], slice_make(key, key_len), caches->replay_ticket) != ERR_OK)
+            return;
+    }
+    /* The pass is over once nothing is under way: what failed in it comes again from the start. */
+    if (caches->replaying == 0)
+        caches->replay_ticket = 0;
+}

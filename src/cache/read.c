@@ -1,0 +1,227 @@
+/* cache_get: shared memory first, then Redis, and what Redis answered fills shared memory. */
+#include "cache/impl.h"
+#include "common/clock.h"
+
+static void count_read(struct cache *cache, bool counts, enum counter layer, bool found)
+{
+    if (!counts)
+        return;
+    if (!found) {
+        stat_add(cache->zone, STAT_MISSES, 1);
+        return;
+    }
+    stat_add(cache->zone, STAT_HITS, 1);
+    stat_add(cache->zone, layer, 1);
+}
+
+/* L2 cannot be asked: whatever shared memory has must do. */
+static enum cache_status read_fallback(struct cache *cache, const struct table_key *key,
+                                       struct cache_sink *sink, struct cache_info *info)
+{
+    enum table_result result;
+
+    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    if (!cache->fallback && !cache->l1)
+        return CACHE_DOWN;
+    result = l1_read(cache, key, clock_now_ms(), sink, info);
+    if (result == TABLE_HIT || result == TABLE_STALE) {
+        count_read(cache, sink != NULL, result == TABLE_HIT ? STAT_L1_HITS : STAT_STALE_HITS, true);
+        return CACHE_OK;
+    }
+    if (result == TABLE_FULL)
+        return CACHE_NOMEM;
+    /* Without a backup, "not there" would be a guess: say that Redis is needed. */
+    if (!cache->fallback)
+        return CACHE_DOWN;
+    count_read(cache, sink != NULL, STAT_L1_HITS, false);
+    return CACHE_MISS;
+}
+
+static void read_failed(struct work *work, int err)
+{
+    struct cache_info *info = &work->op->info;
+    enum cache_status status;
+
+    if (work->lease.token != 0)
+        (void)lease_fail(work->cache->zone, &work->key, &work->lease);
+    status = read_fallback(work->cache, &work->key, work->sink, info);
+    if (status == CACHE_DOWN && err != ERR_OK)
+        status = status_of_err(err);
+    if (status != CACHE_OK && status != CACHE_MISS)
+        stat_add(work->cache->zone, STAT_ERRORS, 1);
+    work_end(work, status);
+}
+
+/* Store what L2 gave, if the lease still stands (design rules 1 and 3). */
+static void fill(struct work *work, const struct envelope *envelope, uint64_t expires_ms)
+{
+    struct cache_attrs attrs = {.content_type = envelope->content_type,
+                                .client_flags = envelope->client_flags,
+                                .created_wall_ms = envelope->created_wall_ms};
+    struct buf meta = {0};
+    struct table_write write = {.value = envelope->value, .expires_ms = expires_ms};
+    enum table_result result;
+
+    if (work->lease.token == 0)
+        return;
+    if (l1_meta(&attrs, &meta) != ERR_OK) {
+        (void)lease_fail(work->cache->zone, &work->key, &work->lease);
+        return;
+    }
+    write.meta = buf_slice(&meta);
+    /* A blocked fill is dropped, not waited for: the value is on its way to the client anyway, and
+     * the lease ends by its deadline. */
+    result = lease_fill_end(work->cache->zone, &work->key, &work->lease, &write, clock_now_ms());
+    if (result == TABLE_REJECTED)
+        stat_add(work->cache->zone, STAT_REJECTED_FILLS, 1);
+    buf_fini(&meta);
+}
+
+static void read_absent(struct work *work)
+{
+    bool had;
+
+    if (work->lease.token != 0)
+        (void)lease_fail(work->cache->zone, &work->key, &work->lease);
+    /* A stale copy that L2 no longer has must not come back when L2 is next down. When its stripe is
+     * locked it stays for now: it is stale still. */
+    if (work->cache->l1)
+        (void)l1_remove(work->cache, &work->key, &had);
+    count_read(work->cache, work->sink != NULL, STAT_L2_HITS, false);
+    work_end(work, CACHE_MISS);
+}
+
+static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
+{
+    struct cache_info *info = &work->op->info;
+    struct envelope envelope;
+    uint64_t expires_ms = pttl_ms >= 0 ? work->sent_ms + (uint64_t)pttl_ms : 0;
+    char *place;
+
+    if (envelope_decode(stored, &envelope) != ERR_OK) {
+        /* Not written by us and not plain: never guess at its meaning. */
+        stat_add(work->cache->zone, STAT_ERRORS, 1);
+        read_absent(work);
+        return;
+    }
+    l1_info(&envelope, info);
+    info->expires_ms = expires_ms;
+    info->value_len = envelope.value.len;
+    fill(work, &envelope, expires_ms);
+    if (work->sink != NULL) {
+        place = work->sink->place(work->sink, info);
+        if (place == NULL) {
+            work_end(work, CACHE_NOMEM);
+            return;
+        }
+        if (envelope.value.len > 0)
+            memcpy(place, envelope.value.data, envelope.value.len);
+    }
+    count_read(work->cache, work->sink != NULL, STAT_L2_HITS, true);
+    work_end(work, CACHE_OK);
+}
+
+static void read_done(struct pool_call *call, int status, const struct reply *reply)
+{
+    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    const struct reply *value, *pttl;
+
+    if (status != ERR_OK) {
+        read_failed(work, status);
+        return;
+    }
+    value = exec_item(reply, 0);
+    pttl = exec_item(reply, 1);
+    if (reply->type == REPLY_ERROR || (value != NULL && value->type == REPLY_ERROR)) {
+        if (work->lease.token != 0)
+            (void)lease_fail(work->cache->zone, &work->key, &work->lease);
+        stat_add(work->cache->zone, STAT_ERRORS, 1);
+        work_end(work, work_remote(work, reply->type == REPLY_ERROR ? reply : value));
+        return;
+    }
+    if (value == NULL || pttl == NULL || value->type != REPLY_STRING || pttl->integer == -2)
+        read_absent(work);
+    else
+        read_found(work, value->str, pttl->integer);
+}
+
+/* Value and remaining time in one transaction: two commands could straddle an expiry (rule 3). */
+static void send_read(struct work *work)
+{
+    struct buf *name = scratch();
+    struct slice multi = SLICE_LIT("MULTI"), exec = SLICE_LIT("EXEC");
+    struct slice get[2] = {SLICE_LIT("GET")}, pttl[2] = {SLICE_LIT("PTTL")};
+    struct pool_command commands[4] = {{1, &multi}, {2, get}, {2, pttl}, {1, &exec}};
+
+    work->call.done = read_done;
+    work->call.repeatable = true;
+    if (keyname_encode(work->cache, work->key.bytes, name) != ERR_OK) {
+        work_fail_later(work, ERR_NOMEM);
+        return;
+    }
+    get[1] = pttl[1] = buf_slice(name);
+    /* A retry only shortens what remains: its PTTL is read later than sent_ms says. */
+    work->sent_ms = clock_now_ms();
+    pool_send(work->cache->set->pool, &work->call, commands, 4);
+}
+
+static enum cache_status read_l2(struct cache *cache, const struct table_key *key,
+                                 struct cache_sink *sink, struct cache_op *op)
+{
+    const struct config_redis *redis = &cache->set->heritage->config->redis;
+    uint64_t now_ms = clock_now_ms();
+    struct work *work;
+
+    work = work_begin(cache, op, key->bytes, (struct slice){0}, NULL);
+    if (work == NULL)
+        return CACHE_NOMEM;
+    work->sink = sink;
+    /* Anything but a grant means: read, but do not fill. */
+    if (cache->l1 && lease_fill_begin(cache->zone, key, now_ms, now_ms + 2 * redis->deadline_ms,
+                                      &work->lease) != LEASE_GRANTED)
+        work->lease = (struct lease){0};
+    send_read(work);
+    return CACHE_PENDING;
+}
+
+enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
+                            struct cache_op *op, struct cache_info *info)
+{
+    struct table_key tkey;
+    enum table_result result = TABLE_MISS;
+
+    if (key.len > cache->key_max)
+        return CACHE_TOO_LARGE;
+    tkey = table_key(cache->zone, key);
+    if (cache->l1) {
+        result = l1_read(cache, &tkey, clock_now_ms(), sink, info);
+        if (result == TABLE_HIT) {
+            count_read(cache, sink != NULL, STAT_L1_HITS, true);
+            return CACHE_OK;
+        }
+        if (result == TABLE_FULL)
+            return CACHE_NOMEM;
+    }
+    if (!cache->l2) {
+        /* A stripe that stays locked is as good as a miss to a cache's reader. */
+        count_read(cache, sink != NULL, STAT_L1_HITS, false);
+        return CACHE_MISS;
+    }
+    if (!l2_usable(cache))
+        return read_fallback(cache, &tkey, sink, info);
+    if (!l2_readable(cache, key)) {
+        /* What L2 has for this key is known to be wrong. Stale or missing, it is a miss. */
+        count_read(cache, sink != NULL, STAT_L1_HITS, false);
+        return CACHE_MISS;
+    }
+    return op == NULL ? CACHE_WAIT : read_l2(cache, &tkey, sink, op);
+}
+
+void cache_prefetch(struct cache *cache, const struct slice *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct table_key key = table_key(cache->zone, keys[i]);
+
+        table_prefetch(cache->zone, &key);
+    }
+}
