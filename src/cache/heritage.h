@@ -10,6 +10,8 @@
 #include "shm/scoreboard.h"
 #include "shm/zone.h"
 
+#include <sys/types.h>
+
 /* One listening socket. TCP: one per worker slot (SO_REUSEPORT); unix: one for all (slot -1). */
 struct heritage_socket {
     int fd;
@@ -29,6 +31,9 @@ struct heritage {
     int wake_fds[SCOREBOARD_MAX];        /* an eventfd per slot: "look at the shared state again" */
     int handover_fds[SCOREBOARD_MAX][2]; /* a datagram socket pair per slot: [0] the slot receives
                                             accepted connections here, [1] others send to it */
+    bool drop_user;                      /* workers become uid and gid (config->user, group) */
+    uid_t uid;
+    gid_t gid;
     char node_id[40];                    /* this daemon's, in invalidation messages */
 };
 

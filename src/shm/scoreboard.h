@@ -22,7 +22,9 @@ struct scoreboard_slot {
     _Atomic uint64_t accepted;     /* [worker] connections accepted ever */
     _Atomic uint64_t requests;     /* [worker] requests answered ever */
     _Atomic uint64_t restarts;     /* [master] times this slot's worker died */
-    char pad[16];
+    _Atomic uint32_t handed;       /* [other workers add; the reader of the slot's inbox sets 0 when it is
+                                      empty] connections on their way to this slot */
+    char pad[12];
 };
 
 struct scoreboard {

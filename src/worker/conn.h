@@ -1,8 +1,14 @@
 /* A client connection: bytes in, bytes out, replies in the order of the requests.
  *
- * Input goes to a session (one protocol's state machine), chosen when the listener names a protocol or by the
- * first bytes. A session answers at once into conn_out(), or starts a request that is answered later; replies that come after an
- * unanswered request wait behind it. Writes are gathered: one send for all replies of a loop turn.
+ * Input goes to a session (one protocol's state machine), chosen when the listener names a protocol
+ * or by the first bytes (detect.h). A session answers at once into conn_out(), or starts a request
+ * that is answered later; replies that come after an unanswered request wait behind it. Writes are
+ * gathered: one send for all replies of a loop turn.
+ *
+ * Input is read once per readiness, and only after the session has taken all it could: what a client
+ * pipelines stays in the kernel while its session yields, waits, or its replies are not being read.
+ * A connection ends with a shutdown of our side and a short time in which its input is thrown
+ * away, so that a client still sending can read the last reply instead of a reset.
  */
 #ifndef WORKER_CONN_H
 #define WORKER_CONN_H
@@ -26,16 +32,22 @@ struct session_ops {
     /* Take whole requests from conn->in (buf_consume()). */
     enum session_result (*input)(struct conn *conn);
     void (*close)(struct conn *conn); /* frees conn->session */
+    /* Whether part of a request has been taken from conn->in and the rest is to come (an upload): the
+     * drain waits for it. NULL: never, what is incomplete stays in conn->in. */
+    bool (*busy)(const struct conn *conn);
 };
 
 extern const struct session_ops session_resp;
 extern const struct session_ops session_http;
 
 struct conn {
-    struct list link; /* worker->conns */
+    struct list link;  /* worker->conns */
+    struct list ready; /* worker->ready: the session goes on at the next turn */
+    struct list dirty; /* worker->dirty: flush at the end of this turn */
     struct worker *worker;
     const struct config_listener *listener;
     uv_poll_t poll;
+    int events; /* what poll waits for now */
     int fd;
     uint64_t id; /* CLIENT ID: unique in the daemon: slot in the low bits */
     const struct session_ops *ops; /* NULL until the protocol is known */
@@ -44,11 +56,20 @@ struct conn {
     struct buf out;
     struct list pending; /* requests in order */
     unsigned n_pending;
+    size_t held_bytes;    /* replies that wait behind an unanswered request, the last one's `after` apart */
     bool local, loopback; /* unix socket; TCP from a loopback address */
+    bool eof;             /* the client has ended its side */
     bool closing;         /* no more input; close when out is sent and nothing is pending */
     bool waiting;         /* SESSION_WAIT */
-    uint64_t opened_ms, active_ms; /* boottime of accept, of the last byte in */
+    bool blocked;         /* the socket took less than we had: wait until it is writable */
+    bool lingering;       /* our side is shut down; input is thrown away until the client closes */
+    bool feeding;         /* inside ops->input(): conn_abort() must wait for its return */
+    bool aborted;         /* conn_abort() was called meanwhile */
+    bool dead;            /* closed; the memory goes when libuv has let go of the handle */
+    uint64_t opened_ms, active_ms; /* boottime of accept, of the last byte in or out */
     uint64_t header_since_ms; /* HTTP: first byte of an incomplete request head, else 0 */
+    uint64_t over_since_ms;   /* more than limits.output_bytes unsent and nothing taken since, else 0 */
+    uint64_t linger_since_ms;
     char peer[64]; /* "127.0.0.1:4711" or "unix" */
 };
 
@@ -62,8 +83,11 @@ struct request {
     void (*free)(struct request *request); /* frees the embedding struct, not the bufs */
 };
 
-/* Take over an accepted, non-blocking socket. Closes it on failure (limit, memory), with a clear refusal where the
- * protocol is known. */
+/* The lists and handles of struct worker that connections need: once, before the first conn_open(). */
+int conn_init(struct worker *worker) MUST_CHECK;
+
+/* Take over an accepted, non-blocking socket. Closes it on failure (limit, memory), with a clear
+ * refusal where the protocol is known. */
 void conn_open(struct worker *worker, int fd, const struct config_listener *listener);
 
 /* Where a reply that is known now goes. */
@@ -72,19 +96,30 @@ struct buf *conn_out(struct conn *conn);
 /* Put a zeroed request (with free set) at the end of the pending ones. */
 void request_start(struct conn *conn, struct request *request);
 
-/* request->reply is complete: send it as soon as those before it are. May free request before it returns;
- * lets a waiting session go on (on the next turn of the loop). */
+/* request->reply is complete: send it as soon as those before it are. May free request before it
+ * returns; lets a waiting session go on (on the next turn of the loop). */
 void request_finish(struct request *request);
+
+/* More than half of limits.output_bytes waits to be sent: a session should stop after the request at hand
+ * and return SESSION_YIELD; it is called again when the client has read its replies. */
+bool conn_congested(const struct conn *conn);
+
+/* Bytes that wait to be sent, those behind unanswered requests included. */
+size_t request_backlog(const struct conn *conn);
+
+/* A request was answered: a session that waits (SESSION_WAIT) goes on at the next turn. */
+void conn_resume(struct conn *conn);
 
 /* Ask that what is in conn->out is sent at the end of this loop turn. */
 void conn_flush_later(struct conn *conn);
 
-/* Close now, dropping unsent bytes. Pending requests stay until they finish. */
+/* Close now, dropping unsent bytes. Pending requests stay until they finish. From inside a session's
+ * input(): the connection closes when that returns. why: for the log (debug); NULL says nothing. */
 void conn_abort(struct conn *conn, const char *why);
 
-/* QUIT drain: close idle connections, let the others finish their pending requests. */
+/* QUIT drain, called until worker->n_conns is 0: close idle connections, let the others finish. */
 void conn_drain_all(struct worker *worker);
-/* Every tick: idle and header time limits. */
+/* Idle, header, slow-reader and linger time limits; called from the tick. */
 void conn_check_timeouts(struct worker *worker, uint64_t now_ms);
 
 #endif

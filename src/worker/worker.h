@@ -8,6 +8,12 @@
 
 #include <uv.h>
 
+#define WORKER_TICK_MS       100
+#define WORKER_SCRATCH_BYTES 65536
+
+/* Exit status of a worker that could not start (nothing a new try would change soon). */
+#define WORKER_EXIT_START 2
+
 /* All state of this process, handed down explicitly. */
 struct worker {
     uv_loop_t loop;
@@ -17,16 +23,32 @@ struct worker {
     struct caches *caches;
     struct api *api;
     struct list conns; /* every open connection */
+    struct list ready; /* those whose session goes on at the next turn of the loop */
+    struct list dirty; /* those with something to send at the end of this turn */
     unsigned n_conns;
     bool draining;
+    bool closing; /* drained: waiting for the caches to close */
     uint64_t next_client_id;
-    struct list listeners; /* listener.c's */
+    struct list listeners;   /* listener.c's */
+    bool accept_paused;      /* listener.c's: no descriptors left, until the next tick */
+    uv_idle_t ready_turn;    /* runs only while `ready` has members, and keeps the loop from sleeping */
+    uv_prepare_t flush_before; /* sends what timers and the ready turn answered */
+    uv_check_t flush_after;  /* sends what I/O answered */
     uv_poll_t wake;
-    uv_poll_t handover;
     uv_poll_t signals; /* a signalfd: QUIT, TERM, USR1 */
     int signal_fd;
-    uv_timer_t tick;   /* 100 ms: idle and header time limits, drain */
+    uv_timer_t tick;   /* WORKER_TICK_MS: idle and header time limits, drain */
+    unsigned ticks;
+    char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first, so that idle connections own no memory for it */
 };
+
+/* A request was answered (sessions call this): for the scoreboard. */
+static inline void worker_count_request(struct worker *worker)
+{
+    uint64_t n = atomic_load_explicit(&worker->board->requests, memory_order_relaxed);
+
+    atomic_store_explicit(&worker->board->requests, n + 1, memory_order_relaxed);
+}
 
 /* The process' main function after fork, called by the master through a pointer. Drops to the configured user,
  * arranges to die with the master, serves until told to stop. Returns the exit status. */
