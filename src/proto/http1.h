@@ -23,12 +23,13 @@ struct http1_header {
 
 enum http1_method { HTTP1_GET, HTTP1_HEAD, HTTP1_PUT, HTTP1_POST, HTTP1_DELETE, HTTP1_OPTIONS, HTTP1_OTHER };
 
-/* One parsed request; slices are valid until the next http1_parse() on this parser. */
+/* One parsed request; slices are valid until the next http1_parse() or http1_parser_reset() on this parser. */
 struct http1_request {
     enum http1_method method;
     struct slice method_name;
     struct slice target; /* as sent */
-    struct slice path;   /* target up to '?', undecoded */
+    struct slice authority; /* of a target in absolute form; otherwise empty: Host counts */
+    struct slice path;   /* target up to '?', undecoded, without the authority */
     struct slice query;  /* after '?', or empty */
     int minor;           /* HTTP/1.minor */
     bool keep_alive;
@@ -49,7 +50,12 @@ void http1_parser_destroy(struct http1_parser *parser);
 enum parse_status http1_parse(struct http1_parser *parser, struct slice input, size_t *used,
                               const struct http1_request **request);
 bool http1_headers_done(const struct http1_parser *parser);
-/* After a failure: the HTTP status (400, 413, 414, 431, 501, 505) and why, naming the limit. */
+/* The complete head while the body is still to come (http1_headers_done()), for Expect: 100-continue; body is empty. */
+const struct http1_request *http1_head(struct http1_parser *parser);
+/* Forget the request that has been answered and give back large buffers: an idle connection holds little. Done
+ * by http1_parse() too, when the next request begins. Not for a request whose end has not been seen. */
+void http1_parser_reset(struct http1_parser *parser);
+/* After a failure: the HTTP status (400, 413, 414, 431, 500, 501, 505) and why, naming the limit. */
 int http1_error(const struct http1_parser *parser, const char **why);
 
 /* The value of the first header of that name (case-insensitive), or a slice with data NULL. */
@@ -59,8 +65,8 @@ struct slice http1_query(const struct http1_request *request, const char *name);
 /* Percent-decode (plus_is_space for queries) into out. ERR_INVALID on a bad escape. */
 int http1_decode(struct slice text, bool plus_is_space, struct buf *out) MUST_CHECK;
 
-/* Compose a response head: status line, Date, the given header lines, Content-Length (content_length >= 0), Connection: close if !keep_alive, and
- * the empty line. headers: zero or more complete "Name: value\r\n" lines. */
+/* Compose a response head: status line, Date, the given header lines, Content-Length (if content_length >= 0),
+ * Connection: close if !keep_alive, and the empty line. headers: zero or more complete "Name: value\r\n" lines. */
 int http1_response(struct buf *out, int status, struct slice headers, int64_t content_length, bool keep_alive) MUST_CHECK;
 const char *http1_reason(int status);
 

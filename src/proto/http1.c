@@ -1,0 +1,564 @@
+#include "proto/http1.h"
+
+#include <llhttp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Memory that a parser keeps between requests. */
+#define HEAD_KEEP    4096
+#define BODY_KEEP    4096
+#define HEADERS_KEEP 64
+#define HEADERS_MIN  16
+
+/* "GET /x HTTP/1.1": the request line beyond method and target. */
+#define LINE_EXTRA (sizeof("  HTTP/1.1") - 1)
+/* "Name: value\r\n": a header line beyond name and value. */
+#define HEADER_EXTRA (sizeof(": \r\n") - 1)
+
+/* Where a header stands in the parser's head. */
+struct place {
+    size_t name, name_len, value, value_len;
+};
+
+struct http1_parser {
+    llhttp_t llhttp;
+    struct http1_limits limits;
+    struct buf head; /* target, then names and values, one after the other */
+    struct buf body;
+    struct place *places;
+    struct http1_header *headers;
+    size_t n_headers, headers_cap;
+    size_t target_len;
+    uint64_t head_taken; /* bytes of the request given to llhttp before the headers were complete */
+    uint64_t line_bytes, header_bytes;
+    uint64_t lines;        /* of the head, ended so far */
+    size_t line_len;       /* of the line that has not ended */
+    char last;             /* byte of the head */
+    bool scanned;          /* the head's last line end was seen */
+    bool target_done, in_name, headers_done, complete;
+    int status; /* of a failure, else 0 */
+    enum parse_status outcome;
+    char why[160];
+    struct http1_request request;
+};
+
+static struct http1_parser *owner(llhttp_t *llhttp)
+{
+    return llhttp->data;
+}
+
+/* Remember the first failure. Returns what makes llhttp stop. */
+static int fail(struct http1_parser *parser, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static int fail(struct http1_parser *parser, int status, const char *fmt, ...)
+{
+    va_list args;
+
+    if (parser->status != 0)
+        return -1;
+    va_start(args, fmt);
+    vsnprintf(parser->why, sizeof(parser->why), fmt, args);
+    va_end(args);
+    parser->status = status;
+    parser->outcome = status == 413 || status == 414 || status == 431 ? PARSE_TOO_LARGE
+                                                                      : PARSE_INVALID;
+    return -1;
+}
+
+static int fail_memory(struct http1_parser *parser)
+{
+    return fail(parser, 500, "no memory for this request");
+}
+
+static int fail_line(struct http1_parser *parser)
+{
+    return fail(parser, 414, "the request line is over limits.http_line (%llu bytes)",
+                (unsigned long long)parser->limits.line_bytes);
+}
+
+static int fail_headers(struct http1_parser *parser)
+{
+    return fail(parser, 431, "the headers are over limits.http_header (%llu bytes)",
+                (unsigned long long)parser->limits.header_bytes);
+}
+
+static int fail_body(struct http1_parser *parser)
+{
+    return fail(parser, 413, "the body is over limits.value (%llu bytes)",
+                (unsigned long long)parser->limits.body_bytes);
+}
+
+static int append_head(struct http1_parser *parser, const char *at, size_t len)
+{
+    return buf_append(&parser->head, at, len) == ERR_OK ? 0 : fail_memory(parser);
+}
+
+static int count_header_bytes(struct http1_parser *parser, size_t len)
+{
+    parser->header_bytes += len;
+    return parser->header_bytes > parser->limits.header_bytes ? fail_headers(parser) : 0;
+}
+
+/* llhttp's callbacks. */
+
+static int on_url(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    parser->line_bytes += len;
+    if (parser->line_bytes > parser->limits.line_bytes)
+        return fail_line(parser);
+    return append_head(parser, at, len);
+}
+
+static int on_url_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    parser->target_done = true;
+    parser->target_len = buf_len(&parser->head);
+    parser->line_bytes += strlen(llhttp_method_name(llhttp_get_method(llhttp))) + LINE_EXTRA;
+    return parser->line_bytes > parser->limits.line_bytes ? fail_line(parser) : 0;
+}
+
+static int begin_header(struct http1_parser *parser)
+{
+    struct place *places;
+    size_t cap;
+
+    if (parser->n_headers >= (uint64_t)parser->limits.header_count)
+        return fail(parser, 431, "more header lines than limits.http_headers (%lld)",
+                    (long long)parser->limits.header_count);
+    if (parser->n_headers == parser->headers_cap) {
+        cap = parser->headers_cap == 0 ? HEADERS_MIN : parser->headers_cap * 2;
+        places = realloc(parser->places, cap * sizeof(*places));
+        if (places == NULL)
+            return fail_memory(parser);
+        parser->places = places;
+        parser->headers_cap = cap;
+    }
+    parser->places[parser->n_headers++] = (struct place){.name = buf_len(&parser->head)};
+    return count_header_bytes(parser, HEADER_EXTRA);
+}
+
+static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    if (count_header_bytes(parser, len) != 0)
+        return -1;
+    if (parser->headers_done)
+        return 0; /* a trailer: counted, not kept (RFC 9110 section 6.5.1) */
+    if (!parser->in_name && begin_header(parser) != 0)
+        return -1;
+    parser->in_name = true;
+    parser->places[parser->n_headers - 1].name_len += len;
+    return append_head(parser, at, len);
+}
+
+static int on_header_field_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    if (parser->headers_done)
+        return 0;
+    if (!parser->in_name || parser->places[parser->n_headers - 1].name_len == 0)
+        return fail(parser, 400, "a header line without a name");
+    parser->in_name = false;
+    parser->places[parser->n_headers - 1].value = buf_len(&parser->head);
+    return 0;
+}
+
+static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    if (count_header_bytes(parser, len) != 0)
+        return -1;
+    if (parser->headers_done)
+        return 0;
+    if (parser->n_headers == 0)
+        return fail(parser, 400, "a header line without a name");
+    parser->places[parser->n_headers - 1].value_len += len;
+    return append_head(parser, at, len);
+}
+
+static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)at;
+    return count_header_bytes(owner(llhttp), len);
+}
+
+static bool body_fits(const struct http1_parser *parser, uint64_t more)
+{
+    uint64_t have = buf_len(&parser->body);
+
+    return more <= parser->limits.body_bytes && have <= parser->limits.body_bytes - more;
+}
+
+static int on_chunk_header(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    return body_fits(parser, llhttp->content_length) ? 0 : fail_body(parser);
+}
+
+static int on_body(llhttp_t *llhttp, const char *at, size_t len)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    if (!body_fits(parser, len))
+        return fail_body(parser);
+    return buf_append(&parser->body, at, len) == ERR_OK ? 0 : fail_memory(parser);
+}
+
+/* The request as the caller sees it. */
+
+static struct slice trim(struct slice value)
+{
+    while (value.len > 0 && (value.data[0] == ' ' || value.data[0] == '\t')) {
+        value.data++;
+        value.len--;
+    }
+    while (value.len > 0 &&
+           (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
+        value.len--;
+    return value;
+}
+
+static enum http1_method map_method(uint8_t method)
+{
+    switch (method) {
+    case HTTP_GET:
+        return HTTP1_GET;
+    case HTTP_HEAD:
+        return HTTP1_HEAD;
+    case HTTP_PUT:
+        return HTTP1_PUT;
+    case HTTP_POST:
+        return HTTP1_POST;
+    case HTTP_DELETE:
+        return HTTP1_DELETE;
+    case HTTP_OPTIONS:
+        return HTTP1_OPTIONS;
+    default:
+        return HTTP1_OTHER;
+    }
+}
+
+/* Split the target; http://authority/path is the absolute form (RFC 9112 section 3.2.2). */
+static void split_target(struct http1_request *request)
+{
+    struct slice rest = request->target;
+    const char *mark;
+
+    request->authority = slice_make(rest.data, 0);
+    if (rest.len > 7 && strncasecmp(rest.data, "http://", 7) == 0) {
+        size_t end = 7;
+
+        while (end < rest.len && rest.data[end] != '/' && rest.data[end] != '?')
+            end++;
+        request->authority = slice_make(rest.data + 7, end - 7);
+        rest = slice_make(rest.data + end, rest.len - end);
+    }
+    mark = memchr(rest.data, '?', rest.len);
+    request->path = slice_make(rest.data, mark == NULL ? rest.len : (size_t)(mark - rest.data));
+    request->query = mark == NULL ? slice_make(rest.data + rest.len, 0)
+                                  : slice_make(mark + 1, (size_t)(rest.data + rest.len - mark - 1));
+    if (request->path.len == 0)
+        request->path = SLICE_LIT("/");
+}
+
+static int publish_headers(struct http1_parser *parser)
+{
+    struct http1_header *headers = parser->headers;
+    const char *base;
+
+    headers = realloc(headers, (parser->headers_cap + 1) * sizeof(*headers));
+    if (headers == NULL)
+        return fail_memory(parser);
+    base = buf_head(&parser->head);
+    for (size_t i = 0; i < parser->n_headers; i++) {
+        const struct place *place = &parser->places[i];
+
+        headers[i].name = slice_make(base + place->name, place->name_len);
+        headers[i].value = trim(slice_make(base + place->value, place->value_len));
+    }
+    parser->headers = headers;
+    return 0;
+}
+
+static int publish(struct http1_parser *parser)
+{
+    struct http1_request *request = &parser->request;
+    const char *name = llhttp_method_name(llhttp_get_method(&parser->llhttp));
+
+    if (publish_headers(parser) != 0)
+        return -1;
+    request->method = map_method(llhttp_get_method(&parser->llhttp));
+    request->method_name = slice_cstr(name);
+    request->target = slice_make(buf_head(&parser->head), parser->target_len);
+    request->minor = llhttp_get_http_minor(&parser->llhttp);
+    request->keep_alive = llhttp_should_keep_alive(&parser->llhttp) != 0;
+    request->headers = parser->headers;
+    request->n_headers = parser->n_headers;
+    request->body = slice_make("", 0);
+    split_target(request);
+    return 0;
+}
+
+static size_t count_headers(const struct http1_request *request, const char *name)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < request->n_headers; i++)
+        n += slice_ieq(request->headers[i].name, name);
+    return n;
+}
+
+/* What decides where the body ends must be beyond doubt (RFC 9112 section 6.1, 6.3). */
+static int check_framing(struct http1_parser *parser)
+{
+    const struct http1_request *request = &parser->request;
+    size_t codings = count_headers(request, "transfer-encoding");
+    size_t lengths = count_headers(request, "content-length");
+
+    if (codings > 0 && lengths > 0)
+        return fail(parser, 400, "both Transfer-Encoding and Content-Length");
+    if (lengths > 1)
+        return fail(parser, 400, "more than one Content-Length");
+    if (codings > 0 && request->minor == 0)
+        return fail(parser, 400, "Transfer-Encoding in an HTTP/1.0 request");
+    if (codings > 1 ||
+        (codings == 1 && !slice_ieq(http1_header(request, "transfer-encoding"), "chunked")))
+        return fail(parser, 501, "the only transfer coding known here is chunked");
+    if (lengths == 1 && !body_fits(parser, parser->llhttp.content_length))
+        return fail_body(parser);
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = owner(llhttp);
+    struct http1_request *request = &parser->request;
+    size_t hosts;
+
+    if (llhttp_get_http_major(llhttp) != 1)
+        return fail(parser, 505, "HTTP/1.0 and HTTP/1.1 are spoken here");
+    if (publish(parser) != 0)
+        return -1;
+    hosts = count_headers(request, "host");
+    if (hosts > 1 || (hosts == 0 && request->minor > 0))
+        return fail(parser, 400, hosts == 0 ? "no Host header" : "more than one Host header");
+    if (check_framing(parser) != 0)
+        return -1;
+    request->expect_continue =
+        request->minor > 0 && slice_ieq(http1_header(request, "expect"), "100-continue");
+    parser->headers_done = true;
+    return 0;
+}
+
+static int on_message_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = owner(llhttp);
+
+    parser->request.body = buf_slice(&parser->body);
+    parser->complete = true;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_url = on_url,
+    .on_url_complete = on_url_complete,
+    .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_chunk_header = on_chunk_header,
+    .on_chunk_extension_name = on_chunk_extension,
+    .on_chunk_extension_value = on_chunk_extension,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+struct http1_parser *http1_parser_create(const struct http1_limits *limits)
+{
+    struct http1_parser *parser = calloc(1, sizeof(*parser));
+
+    if (parser == NULL)
+        return NULL;
+    parser->limits = *limits;
+    llhttp_init(&parser->llhttp, HTTP_REQUEST, &settings);
+    parser->llhttp.data = parser;
+    return parser;
+}
+
+static void free_headers(struct http1_parser *parser)
+{
+    free(parser->places);
+    free(parser->headers);
+    parser->places = NULL;
+    parser->headers = NULL;
+    parser->headers_cap = 0;
+}
+
+void http1_parser_destroy(struct http1_parser *parser)
+{
+    if (parser == NULL)
+        return;
+    buf_fini(&parser->head);
+    buf_fini(&parser->body);
+    free_headers(parser);
+    free(parser);
+}
+
+void http1_parser_reset(struct http1_parser *parser)
+{
+    if (!parser->complete)
+        return;
+    buf_truncate(&parser->head, 0);
+    buf_shrink(&parser->head, HEAD_KEEP);
+    buf_truncate(&parser->body, 0);
+    buf_shrink(&parser->body, BODY_KEEP);
+    if (parser->headers_cap > HEADERS_KEEP)
+        free_headers(parser);
+    parser->n_headers = 0;
+    parser->target_len = 0;
+    parser->head_taken = 0;
+    parser->line_bytes = 0;
+    parser->header_bytes = 0;
+    parser->lines = 0;
+    parser->line_len = 0;
+    parser->last = '\0';
+    parser->scanned = false;
+    parser->target_done = false;
+    parser->in_name = false;
+    parser->headers_done = false;
+    parser->complete = false;
+    parser->request = (struct http1_request){0};
+    llhttp_reset(&parser->llhttp);
+}
+
+static bool is_token(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* llhttp refused the bytes at `at`. */
+static void fail_syntax(struct http1_parser *parser, llhttp_errno_t error, const char *at)
+{
+    const char *reason = llhttp_get_error_reason(&parser->llhttp);
+
+    if (error == HPE_INVALID_METHOD && is_token(*at))
+        fail(parser, 501, "this method is not known here");
+    else if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE)
+        fail(parser, 505, "HTTP/1.0 and HTTP/1.1 are spoken here");
+    else
+        fail(parser, 400, "not a valid HTTP/1.1 request: %s",
+             reason == NULL || reason[0] == '\0' ? llhttp_errno_name(error) : reason);
+}
+
+/* Whether c may follow in the head. llhttp lets bare line feeds and folded lines pass in places; other programs on the way
+ * may have read them otherwise (RFC 9112 section 2.2 and 5.2), so they are refused. */
+static bool scan_byte(struct http1_parser *parser, char c)
+{
+    bool pair = parser->last == '\r';
+
+    if ((c == '\n') != pair)
+        return false;
+    if (parser->line_len == 0 && parser->lines > 0 && (c == ' ' || c == '\t'))
+        return false;
+    parser->last = c;
+    if (c != '\n') {
+        parser->line_len++;
+        return true;
+    }
+    if (parser->line_len > 1) /* not only the CR: empty lines before the request line do not count */
+        parser->lines++;
+    else if (parser->lines > 0)
+        parser->scanned = true;
+    parser->line_len = 0;
+    return true;
+}
+
+/* The bytes up to the first with a wrong line end; all of them behind the head. */
+static size_t scan_head(struct http1_parser *parser, const char *data, size_t len)
+{
+    for (size_t i = 0; i < len && !parser->scanned; i++)
+        if (!scan_byte(parser, data[i]))
+            return i;
+    return len;
+}
+
+/* The bytes that may be given to llhttp now: below the limit of a head, and with proper line ends. */
+static size_t admit(struct http1_parser *parser, const char *data, size_t len)
+{
+    uint64_t head_max = parser->limits.line_bytes + parser->limits.header_bytes;
+    size_t good;
+
+    if (parser->headers_done)
+        return len;
+    if (parser->head_taken >= head_max) {
+        (void)(parser->target_done ? fail_headers(parser) : fail_line(parser));
+        return 0;
+    }
+    if (len > head_max - parser->head_taken)
+        len = (size_t)(head_max - parser->head_taken);
+    parser->head_taken += len;
+    good = scan_head(parser, data, len);
+    if (good == 0)
+        fail(parser, 400, "a bare CR or LF, or a folded header line");
+    return good;
+}
+
+/* Returns the bytes taken. */
+static size_t feed(struct http1_parser *parser, const char *data, size_t len)
+{
+    llhttp_errno_t error;
+    const char *at;
+
+    len = admit(parser, data, len);
+    if (len == 0)
+        return 0;
+    error = llhttp_execute(&parser->llhttp, data, len);
+    if (error == HPE_OK)
+        return len;
+    at = llhttp_get_error_pos(&parser->llhttp);
+    if (at == NULL || at < data || at > data + len)
+        at = data;
+    if (!parser->complete)
+        fail_syntax(parser, error, at < data + len ? at : "\n");
+    return (size_t)(at - data);
+}
+
+enum parse_status http1_parse(struct http1_parser *parser, struct slice input, size_t *used,
+                              const struct http1_request **request)
+{
+    *used = 0;
+    http1_parser_reset(parser);
+    while (parser->status == 0 && !parser->complete && *used < input.len)
+        *used += feed(parser, input.data + *used, input.len - *used);
+    if (parser->status != 0)
+        return parser->outcome;
+    if (!parser->complete)
+        return PARSE_MORE;
+    *request = &parser->request;
+    return PARSE_OK;
+}
+
+bool http1_headers_done(const struct http1_parser *parser)
+{
+    return parser->headers_done;
+}
+
+const struct http1_request *http1_head(struct http1_parser *parser)
+{
+    return parser->headers_done ? &parser->request : NULL;
+}
+
+int http1_error(const struct http1_parser *parser, const char **why)
+{
+    *why = parser->why;
+    return parser->status;
+}
