@@ -1,0 +1,133 @@
+/* The command table. */
+#include "worker/command.h"
+
+#define R COMMAND_READ
+#define W COMMAND_WRITE
+#define L COMMAND_LOCAL
+#define A COMMAND_ADMIN
+
+static const struct command table[] = {
+    {"APPEND", 3, W, 1, 1, 1, cmd_append},
+    {"AUTH", -2, L, 0, 0, 0, cmd_auth},
+    {"CACHETASTIC.CHECK", 1, A, 0, 0, 0, cmd_check},
+    {"CACHETASTIC.CLEAR", 1, A, 0, 0, 0, cmd_clear},
+    {"CACHETASTIC.PURGE", 3, A, 0, 0, 0, cmd_purge},
+    {"CACHETASTIC.RESET", -1, A, 0, 0, 0, cmd_stats_reset},
+    {"CACHETASTIC.STATS", -1, L, 0, 0, 0, cmd_stats},
+    {"CACHETASTIC.USE", 2, L, 0, 0, 0, cmd_use},
+    {"CLIENT", -2, L, 0, 0, 0, cmd_client},
+    {"COMMAND", -1, L, 0, 0, 0, cmd_command},
+    {"CONFIG", -2, L, 0, 0, 0, cmd_config},
+    {"DBSIZE", 1, A, 0, 0, 0, cmd_dbsize},
+    {"DECR", 2, W, 1, 1, 1, cmd_decr},
+    {"DECRBY", 3, W, 1, 1, 1, cmd_decrby},
+    {"DEL", -2, W, 1, -1, 1, cmd_del},
+    {"ECHO", 2, L, 0, 0, 0, cmd_echo},
+    {"EXISTS", -2, R, 1, -1, 1, cmd_exists},
+    {"EXPIRE", -3, W, 1, 1, 1, cmd_expire},
+    {"EXPIREAT", -3, W, 1, 1, 1, cmd_expireat},
+    {"FLUSHDB", -1, A, 0, 0, 0, cmd_flushdb},
+    {"GET", 2, R, 1, 1, 1, cmd_get},
+    {"GETDEL", 2, W, 1, 1, 1, cmd_getdel},
+    {"GETEX", -2, W, 1, 1, 1, cmd_getex},
+    {"GETSET", 3, W, 1, 1, 1, cmd_getset},
+    {"HELLO", -1, L, 0, 0, 0, cmd_hello},
+    {"INCR", 2, W, 1, 1, 1, cmd_incr},
+    {"INCRBY", 3, W, 1, 1, 1, cmd_incrby},
+    {"INFO", -1, L, 0, 0, 0, cmd_info},
+    {"MGET", -2, R, 1, -1, 1, cmd_mget},
+    {"MSET", -3, W, 1, -1, 2, cmd_mset},
+    {"PERSIST", 2, W, 1, 1, 1, cmd_persist},
+    {"PEXPIRE", -3, W, 1, 1, 1, cmd_pexpire},
+    {"PEXPIREAT", -3, W, 1, 1, 1, cmd_pexpireat},
+    {"PING", -1, L, 0, 0, 0, cmd_ping},
+    {"PSETEX", 4, W, 1, 1, 1, cmd_psetex},
+    {"PTTL", 2, R, 1, 1, 1, cmd_pttl},
+    {"QUIT", -1, L, 0, 0, 0, cmd_quit},
+    {"RESET", 1, L, 0, 0, 0, cmd_reset},
+    {"SELECT", 2, L, 0, 0, 0, cmd_select},
+    {"SET", -3, W, 1, 1, 1, cmd_set},
+    {"SETEX", 4, W, 1, 1, 1, cmd_setex},
+    {"SETNX", 3, W, 1, 1, 1, cmd_setnx},
+    {"STRLEN", 2, R, 1, 1, 1, cmd_strlen},
+    {"TIME", 1, L, 0, 0, 0, cmd_time},
+    {"TTL", 2, R, 1, 1, 1, cmd_ttl},
+    {"TYPE", 2, R, 1, 1, 1, cmd_type},
+    {"UNLINK", -2, W, 1, -1, 1, cmd_del},
+};
+
+#define TABLE_LEN  (sizeof(table) / sizeof(table[0]))
+#define INDEX_SIZE 256 /* a power of two, several times TABLE_LEN */
+
+_Static_assert(INDEX_SIZE >= 4 * TABLE_LEN, "the index is too full for short probes");
+
+/* FNV-1a of the name in upper case; a name longer than any command's is cut by the caller. */
+static uint32_t hash_name(struct slice name)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+
+        h = (h ^ (c >= 'a' && c <= 'z' ? c - 32u : c)) * 16777619u;
+    }
+    return h;
+}
+
+static void build_index(uint8_t *slots)
+{
+    for (size_t i = 0; i < TABLE_LEN; i++) {
+        uint32_t at = hash_name(slice_cstr(table[i].name)) % INDEX_SIZE;
+
+        while (slots[at] != 0)
+            at = (at + 1) % INDEX_SIZE;
+        slots[at] = (uint8_t)(i + 1);
+    }
+}
+
+const struct command *command_find(struct slice name)
+{
+    static uint8_t slots[INDEX_SIZE]; /* 1 + place in the table; built at the first call */
+    static bool built;
+    uint32_t at;
+
+    if (!built) {
+        build_index(slots);
+        built = true;
+    }
+    if (name.len == 0 || name.len > 32)
+        return NULL;
+    for (at = hash_name(name) % INDEX_SIZE; slots[at] != 0; at = (at + 1) % INDEX_SIZE)
+        if (slice_ieq(name, table[slots[at] - 1].name))
+            return &table[slots[at] - 1];
+    return NULL;
+}
+
+const struct command *command_at(size_t i)
+{
+    return i < TABLE_LEN ? &table[i] : NULL;
+}
+
+void command_run(struct call *call)
+{
+    const struct command *command = call->command;
+
+    if (command == NULL) {
+        reply_error(call->out, "ERR unknown command '%.*s'", (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len),
+                    call->argv[0].data);
+        return;
+    }
+    if ((command->arity > 0 && call->argc != command->arity) ||
+        (command->arity < 0 && call->argc < -command->arity)) {
+        char lower[40];
+        size_t i;
+
+        for (i = 0; command->name[i] != '\0'; i++)
+            lower[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
+                                                                                : command->name[i]);
+        lower[i] = '\0';
+        reply_error(call->out, "ERR wrong number of arguments for '%s' command", lower);
+        return;
+    }
+    command->run(call);
+}

@@ -1,0 +1,160 @@
+/* CACHETASTIC.*: what Redis has no command for. */
+#include "worker/command.h"
+
+#include "shm/check.h"
+#include "shm/table.h"
+
+#include <stdlib.h>
+
+/* Select a named cache for this connection. */
+void cmd_use(struct call *call)
+{
+    struct cache *cache = caches_find(call->conn->worker->caches, call->argv[1]);
+
+    if (cache == NULL) {
+        reply_error(call->out, "ERR no cache is named '%.*s'",
+                    (int)(call->argv[1].len > 64 ? 64 : call->argv[1].len), call->argv[1].data);
+        return;
+    }
+    call->session->cache = cache;
+    reply_ok(call->out);
+}
+
+/* The cache that argv[1] names, NULL for all; false: an error was answered. */
+static bool optional_cache(struct call *call, struct cache **cache)
+{
+    *cache = NULL;
+    if (call->argc == 1)
+        return true;
+    *cache = caches_find(call->conn->worker->caches, call->argv[1]);
+    if (*cache != NULL && call->argc == 2)
+        return true;
+    reply_error(call->out, call->argc > 2 ? "ERR syntax error" : "ERR no cache has that name");
+    return false;
+}
+
+void cmd_stats(struct call *call)
+{
+    struct worker *worker = call->conn->worker;
+    struct buf text = {0};
+    struct cache *cache;
+
+    if (!optional_cache(call, &cache))
+        return;
+    if (api_stats_json(worker->caches, worker->heritage, cache, &text) == ERR_OK)
+        reply_bulk(call->out, buf_slice(&text));
+    else
+        reply_error(call->out, "ERR out of memory");
+    buf_fini(&text);
+}
+
+void cmd_stats_reset(struct call *call)
+{
+    struct caches *caches = call->conn->worker->caches;
+    struct cache *cache;
+
+    if (!optional_cache(call, &cache))
+        return;
+    if (cache != NULL)
+        cache_stats_reset(cache);
+    for (size_t i = 0; cache == NULL && i < caches_count(caches); i++)
+        cache_stats_reset(caches_at(caches, i));
+    reply_ok(call->out);
+}
+
+void cmd_purge(struct call *call)
+{
+    struct step step = {.key = call->argv[2]};
+
+    if (slice_ieq(call->argv[1], "PATTERN"))
+        step.kind = STEP_PURGE;
+    else if (slice_ieq(call->argv[1], "TAG"))
+        step.kind = STEP_PURGE_TAG;
+    else {
+        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE PATTERN p | TAG t");
+        return;
+    }
+    operate(call, &step, answer_integer);
+}
+
+void cmd_clear(struct call *call)
+{
+    struct step step = {.kind = STEP_CLEAR};
+
+    operate(call, &step, answer_integer);
+}
+
+/* ---- CACHETASTIC.CHECK: the validator over a live zone, a few stripes a turn ---- */
+
+#define CHECK_STRIPES_PER_TURN 8
+
+struct check_run {
+    struct parked parked;
+    uv_timer_t timer;
+    struct zone *zone;
+    unsigned next;
+    int status;
+    struct check_report report;
+};
+
+static void check_freed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void free_check(struct request *request)
+{
+    struct check_run *run = (struct check_run *)(void *)request;
+
+    uv_close((uv_handle_t *)&run->timer, check_freed);
+}
+
+static void check_answer(struct check_run *run)
+{
+    struct check_report *report = &run->report;
+    struct buf *out = &run->parked.request.reply;
+    struct buf text = {0};
+
+    for (char *p = report->first; *p != '\0'; p++)
+        if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
+            *p = '\'';
+    if (run->status != ERR_OK)
+        reply_error(out, "TRYAGAIN a stripe stayed locked");
+    else if (buf_printf(&text, "{\"entries\": %llu, \"bytes\": %llu, \"problems\": %llu, \"first\": \"%s\"}",
+                        (unsigned long long)report->entries, (unsigned long long)report->bytes,
+                        (unsigned long long)report->problems, report->first) == ERR_OK)
+        reply_bulk(out, buf_slice(&text));
+    else
+        reply_error(out, "ERR out of memory");
+    buf_fini(&text);
+}
+
+static void check_turn(uv_timer_t *timer)
+{
+    struct check_run *run = timer->data;
+    unsigned n = table_stripes(run->zone) - run->next;
+
+    n = n > CHECK_STRIPES_PER_TURN ? CHECK_STRIPES_PER_TURN : n;
+    if (n > 0 && run->parked.request.conn != NULL) {
+        run->status = check_stripes(run->zone, run->next, n, &run->report);
+        run->next += n;
+        if (run->status == ERR_OK)
+            return;
+    }
+    uv_timer_stop(timer);
+    check_answer(run);
+    request_finish(&run->parked.request);
+}
+
+void cmd_check(struct call *call)
+{
+    struct check_run *run = park(call, sizeof(*run));
+
+    if (run == NULL)
+        return;
+    run->parked.request.free = free_check;
+    run->zone = cache_zone(call->cache);
+    uv_timer_init(&call->conn->worker->loop, &run->timer);
+    run->timer.data = run;
+    uv_timer_start(&run->timer, check_turn, 0, 1);
+}

@@ -1,0 +1,115 @@
+/* The RESP session: bytes to commands, one connection's order kept. */
+#include "worker/command.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+static uint64_t largest_value(struct caches *caches)
+{
+    uint64_t largest = 0;
+
+    for (size_t i = 0; i < caches_count(caches); i++) {
+        uint64_t max = zone_value_max(cache_zone(caches_at(caches, i)));
+
+        largest = max > largest ? max : largest;
+    }
+    return largest;
+}
+
+static int resp_open(struct conn *conn)
+{
+    const struct config_limits *limits = &conn->worker->heritage->config->limits;
+    struct resp_session *session = calloc(1, sizeof(*session));
+
+    if (session == NULL)
+        return ERR_NOMEM;
+    session->conn = conn;
+    session->version = 2;
+    session->cache = caches_find(conn->worker->caches, slice_cstr(conn->listener->cache));
+    session->limits.args = limits->resp_args;
+    session->limits.inline_bytes = limits->resp_inline_bytes;
+    /* An argument may be a key or a value: the larger of the two limits; the cache checks each its own. */
+    session->limits.bulk_bytes =
+        limits->value_bytes != 0 ? limits->value_bytes : largest_value(conn->worker->caches);
+    if (session->limits.bulk_bytes < limits->key_bytes)
+        session->limits.bulk_bytes = limits->key_bytes;
+    conn->session = session;
+    return ERR_OK;
+}
+
+static void resp_close(struct conn *conn)
+{
+    struct resp_session *session = conn->session;
+
+    resp_parser_fini(&session->parser);
+    free(session);
+}
+
+/* Only this worker writes its counter: no read-modify-write is needed. */
+static void count_request(struct scoreboard_slot *board)
+{
+    uint64_t n = atomic_load_explicit(&board->requests, memory_order_relaxed);
+
+    atomic_store_explicit(&board->requests, n + 1, memory_order_relaxed);
+}
+
+/* Stage 2: run one parsed command. */
+static enum session_result run_one(struct resp_session *session)
+{
+    struct conn *conn = session->conn;
+    struct call call = {.conn = conn,
+                        .session = session,
+                        .cache = session->cache,
+                        .argc = session->parser.argc,
+                        .argv = session->parser.argv};
+
+    if (call.argc == 0)
+        return SESSION_MORE;
+    call.command = command_find(call.argv[0]);
+    if (must_wait(&call) || conn->n_pending >= conn->worker->heritage->config->limits.pipeline_pending)
+        return SESSION_WAIT;
+    call.out = conn_out(conn);
+    count_request(conn->worker->board);
+    command_run(&call);
+    return call.close ? SESSION_CLOSE : SESSION_MORE;
+}
+
+static enum session_result resp_input(struct conn *conn)
+{
+    struct resp_session *session = conn->session;
+    uint64_t budget = conn->worker->heritage->config->limits.pipeline_bytes;
+    uint64_t taken = 0;
+
+    while (buf_len(&conn->in) > 0) {
+        enum session_result result;
+
+        /* Stage 1: parse. */
+        switch (resp_parse(&session->parser, buf_slice(&conn->in), &session->limits)) {
+        case PARSE_OK:
+            break;
+        case PARSE_MORE:
+            return SESSION_MORE;
+        default:
+            reply_error(conn_out(conn), "%s", session->parser.error);
+            return SESSION_CLOSE;
+        }
+        result = run_one(session);
+        if (result == SESSION_WAIT)
+            return SESSION_WAIT; /* the command stays in conn->in and is parsed again */
+        taken += session->parser.used;
+        buf_consume(&conn->in, session->parser.used);
+        if (result != SESSION_MORE)
+            return result;
+        if (taken >= budget || conn_congested(conn))
+            return SESSION_YIELD;
+    }
+    return SESSION_MORE;
+}
+
+const struct session_ops session_resp = {
+    .name = "resp",
+    .open = resp_open,
+    .input = resp_input,
+    .close = resp_close,
+};
