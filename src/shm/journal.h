@@ -14,7 +14,8 @@
 
 struct journal;
 
-/* capacity: records. key_max: bytes a key. Memory is touched only as records are used. */
+/* capacity: records. key_max: bytes a key, at most 65535. Memory is touched only as records are used. Keys of
+ * up to 600 bytes on average fit; with longer ones it is full earlier. */
 int journal_create(uint32_t capacity, uint32_t key_max, struct journal **out, struct errmsg *msg) MUST_CHECK;
 void journal_destroy(struct journal *journal);
 
@@ -23,10 +24,11 @@ void journal_destroy(struct journal *journal);
 void journal_add(struct journal *journal, uint32_t owner, unsigned cache, struct slice key);
 
 /* Whether L2 must not be read for this key: it is recorded, or its cache is distrusted. One
- * relaxed load when the journal is empty. */
+ * relaxed load when the cache has no record; else a few, without the lock. Very rarely true for a key that is not
+ * recorded (equal hashes). cache: below 64. */
 bool journal_has(struct journal *journal, unsigned cache, struct slice key);
 
-/* The oldest recorded key, copied: 1 and *cache, key[0..*key_len), *ticket; 0 when there is none.
+/* Master only. The oldest recorded key, copied: 1 and *cache, key[0..*key_len), *ticket; 0 when there is none.
  * key: at least key_max bytes. Skips records taken after `after` (a ticket; 0 = from the start). */
 int journal_next(struct journal *journal, uint64_t after, unsigned *cache, char *key, size_t *key_len, uint64_t *ticket);
 
@@ -40,5 +42,9 @@ uint32_t journal_count(const struct journal *journal);
 
 /* Free the lock if this dead owner held it, and drop a half-written record. Master only. */
 void journal_repair(struct journal *journal, uint32_t owner);
+
+/* Look at everything: index, list, counts and key memory must agree. For tests and `check`; takes the lock.
+ * ERR_INVALID and what is wrong; ERR_TIMEOUT when the lock is held. */
+int journal_check(struct journal *journal, struct errmsg *msg) MUST_CHECK;
 
 #endif

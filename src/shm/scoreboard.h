@@ -36,7 +36,8 @@ struct scoreboard {
     struct scoreboard_slot slots[SCOREBOARD_MAX];
 };
 
-/* Map one, zeroed, shared with every process forked later. */
+/* Map one, shared with every process forked later: zero but for n_slots, the start time, and each slot's adopter
+ * (SCOREBOARD_NOBODY). */
 int scoreboard_create(uint32_t n_slots, struct scoreboard **out, struct errmsg *msg) MUST_CHECK;
 void scoreboard_destroy(struct scoreboard *board);
 
