@@ -1,5 +1,5 @@
-/* The effective configuration: one plain struct, filled from built-in defaults, a libconfig file and
- * flags, in that order. Every key is one row of one schema table (config_schema()): the reader,
+/* The effective configuration: one plain struct, filled from built-in defaults, a libconfig file
+ * and flags, in that order. Every key is one row of one schema table (config_schema()): the reader,
  * --dump-config, conf/cachetastic.conf and cachetastic.conf(5) all come from, or are checked
  * against, that table. Immutable after config_load(); workers inherit it through fork.
  *
@@ -41,7 +41,7 @@ struct config_listener {
 struct config_cache {
     char *name;
     uint64_t memory_bytes;
-    uint64_t ttl_ms; /* for HTTP and library puts that name none; 0 = none */
+    uint64_t ttl_ms;             /* for HTTP and library puts that name none; 0 = none */
     enum config_backend backend; /* never BACKEND_AUTO after config_load() */
     enum config_backup backup;   /* never BACKUP_AUTO after config_load() */
     char *redis_prefix;          /* "" = the global one and this cache's name */
@@ -56,10 +56,10 @@ struct config_redis {
     char *user;
     char *password; /* from password_file or CACHETASTIC_REDIS_PASSWORD; masked in dumps */
     char *password_file;
-    char *prefix; /* key_prefix; "" is explicit: redis.prefix = "" */
-    bool prefix_empty;  /* the prefix was set to "" on purpose */
-    bool allow_clear;   /* with an empty prefix: clear and the pattern "*" may take the whole db */
-    int64_t pool_size;  /* connections per worker */
+    char *prefix;      /* key_prefix; "" is explicit: redis.prefix = "" */
+    bool prefix_empty; /* the prefix was set to "" on purpose */
+    bool allow_clear;  /* with an empty prefix: clear and the pattern "*" may take the whole db */
+    int64_t pool_size; /* connections per worker */
     uint64_t connect_timeout_ms;
     uint64_t command_timeout_ms;
     int64_t attempts;          /* tries of one command inside its deadline, the first included */
@@ -71,24 +71,24 @@ struct config_redis {
     uint64_t breaker_failures; /* consecutive failures that open the breaker */
     uint64_t breaker_open_ms;  /* how long it stays open before one probe */
     enum config_adapter invalidation;
-    char *channel;             /* "cachetastic:invalidate" */
-    int64_t journal_entries;   /* keys whose outcome in Redis is unknown, per host */
+    char *channel;           /* "cachetastic:invalidate" */
+    int64_t journal_entries; /* keys whose outcome in Redis is unknown, per host */
     uint64_t loss_window_ms;
 };
 
 struct config_limits {
-    int64_t connections;      /* per worker */
+    int64_t connections; /* per worker */
     uint64_t key_bytes;
-    uint64_t value_bytes;     /* 0 = an eighth of the cache's memory, which is always the cap */
-    int64_t resp_args;        /* arguments of one command */
+    uint64_t value_bytes; /* 0 = an eighth of the cache's memory, which is always the cap */
+    int64_t resp_args;    /* arguments of one command */
     uint64_t resp_inline_bytes;
     uint64_t http_line_bytes; /* request line */
     uint64_t http_header_bytes;
     int64_t http_header_count;
-    uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
-    int64_t pipeline_pending; /* unfinished commands of one connection */
-    uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
-    uint64_t idle_timeout_ms; /* 0 = off: pools hold connections for days */
+    uint64_t pipeline_bytes;    /* parsed from one connection in one loop turn */
+    int64_t pipeline_pending;   /* unfinished commands of one connection */
+    uint64_t output_bytes;      /* unsent replies; beyond, a slow reader is dropped */
+    uint64_t idle_timeout_ms;   /* 0 = off: pools hold connections for days */
     uint64_t header_timeout_ms; /* an HTTP request's headers must be complete by then */
     uint64_t drain_timeout_ms;  /* QUIT waits at most this long */
 };
@@ -117,8 +117,16 @@ struct config {
     char *source; /* the file read, or NULL when the built-in defaults were used */
 };
 
-enum config_type { CONFIG_STRING, CONFIG_BOOL, CONFIG_INT, CONFIG_SIZE, CONFIG_TIME, CONFIG_MODE,
-                   CONFIG_ENUM, CONFIG_STRINGS };
+enum config_type {
+    CONFIG_STRING,
+    CONFIG_BOOL,
+    CONFIG_INT,
+    CONFIG_SIZE,
+    CONFIG_TIME,
+    CONFIG_MODE,
+    CONFIG_ENUM,
+    CONFIG_STRINGS,
+};
 /* Where a row's key stands: at the top, in a group, or in each element of a list of groups. */
 enum config_scope { SCOPE_TOP, SCOPE_LIMITS, SCOPE_REDIS, SCOPE_LISTEN, SCOPE_CACHES };
 
@@ -126,20 +134,24 @@ struct config_row {
     enum config_scope scope;
     const char *name;
     enum config_type type;
-    const char *fallback; /* the default, as the file would write it, without the quotes */
+    const char *fallback; /* the default, as the file would write it, without the quotes; NULL: the
+                             key is required */
     int64_t min;          /* in the struct's unit; unused for strings */
     int64_t max;
-    const char *unit;       /* "bytes", "ms", "", ... for people */
-    bool reloadable;        /* HUP applies a change; otherwise it needs a restart */
-    size_t offset;          /* in the scope's struct */
-    const char *const *choices; /* CONFIG_ENUM: names in enum order, NULL-terminated */
-    const char *text;       /* one or two sentences: the manual page's and the sample's text */
+    const char *unit;    /* "bytes", "ms", "", ... for people */
+    bool reloadable;     /* HUP applies a change; otherwise it needs a restart */
+    size_t offset;       /* in the scope's struct */
+    size_t count_offset; /* CONFIG_STRINGS: of the size_t that counts them; max is their limit */
+    const char *const *choices; /* CONFIG_ENUM: names in enum order; CONFIG_STRING: what it may be,
+                                   or NULL; NULL-terminated */
+    const char *example; /* what the sample file writes where that is not the default; or NULL */
+    const char *text;    /* one or two sentences: the manual page's and the sample's text */
 };
 
 /* The table and its length. Static storage. */
 const struct config_row *config_schema(size_t *n_rows);
 
-/* What the command line changes; NULL or 0 leaves the file's or the default value. */
+/* What the command line changes; NULL leaves the file's or the default value. */
 struct config_flags {
     const char *file;
     const char *http;         /* ADDR:PORT, replaces the default HTTP listener */
@@ -152,17 +164,23 @@ struct config_flags {
 };
 
 /* Read, check and complete the configuration: defaults, then the file, then flags.
- * Without flags->file, SYSCONFDIR/cachetastic/cachetastic.conf is read when it exists and no flag is given.
- * out: owned by the caller, freed by config_free(), filled only on ERR_OK.
- * Errors: ERR_INVALID with "FILE:LINE: KEY: what is wrong" in msg; ERR_SYSTEM when a file
- * cannot be read; ERR_NOMEM. */
-int config_load(const struct config_flags *flags, struct config **out, struct errmsg *msg) MUST_CHECK;
+ * Without flags->file, SYSCONFDIR/cachetastic/cachetastic.conf is read when it exists and no flag
+ * is given. out: owned by the caller, freed by config_free(), filled only on ERR_OK. Errors:
+ * ERR_INVALID with "FILE:LINE: KEY: what is wrong" in msg; ERR_SYSTEM when a file cannot be read;
+ * ERR_NOMEM. What is allowed but unwise is logged as a warning. */
+int config_load(const struct config_flags *flags, struct config **out,
+                struct errmsg *msg) MUST_CHECK;
 void config_free(struct config *config);
+
+/* A scope's name in the file: "limits", "redis", "listen", "caches"; "" for the top. Static
+ * storage. */
+const char *config_scope_name(enum config_scope scope);
 
 /* Print the effective configuration as a valid file; secrets are masked. */
 int config_dump(const struct config *config, FILE *out) MUST_CHECK;
 
-/* Print the schema as the commented sample file (conf/cachetastic.conf) or as mdoc for the manual. */
+/* Print the schema as the commented sample file (conf/cachetastic.conf) or as mdoc for the manual.
+ */
 int config_print_sample(FILE *out) MUST_CHECK;
 int config_print_manual(FILE *out) MUST_CHECK;
 

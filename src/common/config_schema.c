@@ -1,0 +1,245 @@
+/* The schema table: every key of the configuration, once. See config.h for what is made from it. */
+#include "common/config.h"
+
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define TIB (1024 * GIB)
+
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+
+static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
+/* PROTOCOL_MEMCACHED is the enum's last, so a name for it can follow here when it is served. */
+static const char *const protocols[] = {"auto", "http", "resp", NULL};
+static const char *const backends[] = {"auto", "memory", "redis", "layered", NULL};
+static const char *const backups[] = {"auto", "none", "memory", NULL};
+static const char *const adapters[] = {"none", "redis", NULL};
+
+#define TOP(key, kind, field)                                                                      \
+    .scope = SCOPE_TOP, .name = (key), .type = (kind), .offset = offsetof(struct config, field)
+#define LIMIT(key, kind, field)                                                                    \
+    .scope = SCOPE_LIMITS, .name = (key), .type = (kind),                                          \
+    .offset = offsetof(struct config_limits, field)
+#define REDIS(key, kind, field)                                                                    \
+    .scope = SCOPE_REDIS, .name = (key), .type = (kind),                                           \
+    .offset = offsetof(struct config_redis, field)
+#define LISTEN(key, kind, field)                                                                   \
+    .scope = SCOPE_LISTEN, .name = (key), .type = (kind),                                          \
+    .offset = offsetof(struct config_listener, field)
+#define CACHE(key, kind, field)                                                                    \
+    .scope = SCOPE_CACHES, .name = (key), .type = (kind),                                          \
+    .offset = offsetof(struct config_cache, field)
+
+static const struct config_row rows[] = {
+    {TOP("user", CONFIG_STRING, user), .fallback = "",
+     .text = "The user that the workers run as. Empty: the one that started the daemon."},
+    {TOP("group", CONFIG_STRING, group), .fallback = "",
+     .text = "The group that the workers run as. Empty: the user's own group."},
+    {TOP("workers", CONFIG_INT, workers), .fallback = "0", .max = CONFIG_MAX_WORKERS,
+     .unit = "processes", .text = "Worker processes. 0: one for each processor that is online."},
+    {TOP("pid_file", CONFIG_STRING, pid_file), .fallback = "",
+     .text = "Where the master writes its process id. Empty: nowhere."},
+    {TOP("log_file", CONFIG_STRING, log_file), .fallback = "",
+     .text = "Where the log goes. Empty: standard error."},
+    {TOP("log_level", CONFIG_STRING, log_level), .fallback = "info", .choices = log_levels,
+     .text = "The least important messages that are logged. error: someone must act; warn: "
+             "something is degraded and goes on; info: starts, stops and changes of state; debug: "
+             "each unusual event."},
+    {TOP("sweep_interval", CONFIG_TIME, sweep_interval_ms), .fallback = "100ms", .min = 10,
+     .max = MINUTE, .unit = "ms",
+     .text = "How often memory held by expired entries is looked for. Expiry itself is exact: an "
+             "expired entry is never served, swept or not."},
+    {TOP("respawn_min", CONFIG_TIME, respawn_min_ms), .fallback = "50ms", .min = 1, .max = MINUTE,
+     .unit = "ms",
+     .text =
+         "The wait before a worker that died is started again. It doubles each time the new one "
+         "dies soon too, up to respawn_max."},
+    {TOP("respawn_max", CONFIG_TIME, respawn_max_ms), .fallback = "5s", .min = 1, .max = HOUR,
+     .unit = "ms", .text = "The longest wait before a worker is started again."},
+    {TOP("api_token_file", CONFIG_STRING, api_token_file), .fallback = "",
+     .text =
+         "A file with the token that the HTTP API asks for on TCP (Authorization: Bearer TOKEN). "
+         "Empty: no token, and then the API refuses TCP clients. Unix sockets need none: their "
+         "mode decides who may connect."},
+    {TOP("api_hosts", CONFIG_STRINGS, api_hosts), .fallback = "", .max = CONFIG_MAX_HOSTS,
+     .unit = "names", .count_offset = offsetof(struct config, n_api_hosts),
+     .text = "Host names that the HTTP API answers to, beside IP addresses and localhost. Requests "
+             "with any other Host are refused, so that no web page can reach the API by a name of "
+             "its own."},
+
+    {LIMIT("connections", CONFIG_INT, connections), .fallback = "4096", .min = 8, .max = 1000000,
+     .unit = "connections", .text = "Open client connections of one worker."},
+    {LIMIT("key", CONFIG_SIZE, key_bytes), .fallback = "1K", .min = 1, .max = 65535,
+     .unit = "bytes", .text = "The longest key."},
+    {LIMIT("value", CONFIG_SIZE, value_bytes), .fallback = "0", .max = TIB / 8, .unit = "bytes",
+     .text = "The largest value. 0: an eighth of its cache's memory, which is always the most that "
+             "fits; other values may be at most an eighth of the smallest cache's memory."},
+    {LIMIT("resp_args", CONFIG_INT, resp_args), .fallback = "65536", .min = 16, .max = 1048576,
+     .unit = "arguments", .text = "Arguments of one RESP command, its name included."},
+    {LIMIT("resp_inline", CONFIG_SIZE, resp_inline_bytes), .fallback = "64K", .min = 64, .max = MIB,
+     .unit = "bytes", .text = "The longest line of an inline RESP command."},
+    {LIMIT("http_line", CONFIG_SIZE, http_line_bytes), .fallback = "8K", .min = 256, .max = MIB,
+     .unit = "bytes", .text = "The longest HTTP request line."},
+    {LIMIT("http_header", CONFIG_SIZE, http_header_bytes), .fallback = "32K", .min = KIB,
+     .max = MIB, .unit = "bytes", .text = "All header fields of one HTTP request together."},
+    {LIMIT("http_header_count", CONFIG_INT, http_header_count), .fallback = "100", .min = 8,
+     .max = 10000, .unit = "fields", .text = "Header fields of one HTTP request."},
+    {LIMIT("pipeline", CONFIG_SIZE, pipeline_bytes), .fallback = "1M", .min = 4 * KIB, .max = GIB,
+     .unit = "bytes",
+     .text = "How much of one connection's pipelined requests is handled before the other "
+             "connections get their turn."},
+    {LIMIT("pipeline_pending", CONFIG_INT, pipeline_pending), .fallback = "1024", .min = 1,
+     .max = 1000000, .unit = "requests",
+     .text = "Unanswered requests of one connection. Reading from it pauses when there are more."},
+    {LIMIT("output", CONFIG_SIZE, output_bytes), .fallback = "64M", .min = 64 * KIB, .max = TIB,
+     .unit = "bytes",
+     .text = "Replies that a client has not read yet. A client that leaves more is disconnected."},
+    {LIMIT("idle_timeout", CONFIG_TIME, idle_timeout_ms), .fallback = "0", .max = 365 * DAY,
+     .unit = "ms",
+     .text =
+         "A connection without a request for this long is closed. 0: never, since clients' pools "
+         "hold connections for days."},
+    {LIMIT("header_timeout", CONFIG_TIME, header_timeout_ms), .fallback = "10s", .min = 100,
+     .max = HOUR, .unit = "ms",
+     .text = "How long an HTTP client may take from the first byte of a request to the end of its "
+             "header fields."},
+    {LIMIT("drain_timeout", CONFIG_TIME, drain_timeout_ms), .fallback = "30s", .min = 100,
+     .max = DAY, .unit = "ms",
+     .text = "How long a graceful stop (QUIT) waits for open requests before it ends them."},
+
+    {REDIS("server", CONFIG_STRING, server), .fallback = "",
+     .text =
+         "The Redis behind the caches, as \"HOST:PORT\" or \"unix:PATH\". Empty: none, and every "
+         "cache is in this machine's memory alone."},
+    {REDIS("db", CONFIG_INT, db), .fallback = "0", .max = 65535,
+     .text = "The number of the Redis database."},
+    {REDIS("user", CONFIG_STRING, user), .fallback = "",
+     .text = "The Redis user (ACL) to log in as. Empty: the default user."},
+    {REDIS("password_file", CONFIG_STRING, password_file), .fallback = "",
+     .text = "A file with the Redis password. Empty: the environment variable "
+             "CACHETASTIC_REDIS_PASSWORD where it is set, otherwise no password. Passwords do not "
+             "stand in this file."},
+    {REDIS("prefix", CONFIG_STRING, prefix), .fallback = "cachetastic",
+     .text =
+         "What the keys in Redis begin with: PREFIX:KEY for the cache default, PREFIX:@CACHE:KEY "
+         "for the others. Empty: the keys as they are; clear then needs allow_clear."},
+    {REDIS("allow_clear", CONFIG_BOOL, allow_clear), .fallback = "false",
+     .text =
+         "Whether clear, and a purge of the pattern *, may remove keys in Redis where the prefix "
+         "is empty: they would take every key of the database, other programs' keys too."},
+    {REDIS("pool_size", CONFIG_INT, pool_size), .fallback = "4", .min = 1, .max = 256,
+     .unit = "connections", .text = "Connections to Redis of each worker. Commands are pipelined."},
+    {REDIS("connect_timeout", CONFIG_TIME, connect_timeout_ms), .fallback = "1s", .min = 10,
+     .max = 5 * MINUTE, .unit = "ms", .text = "How long connecting to Redis may take."},
+    {REDIS("command_timeout", CONFIG_TIME, command_timeout_ms), .fallback = "1s", .min = 10,
+     .max = 5 * MINUTE, .unit = "ms",
+     .text = "How long Redis may take to answer a command. Its connection is closed then."},
+    {REDIS("attempts", CONFIG_INT, attempts), .fallback = "3", .min = 1, .max = 100,
+     .unit = "attempts",
+     .text = "How often one command is tried, the first time included, while its deadline lasts."},
+    {REDIS("retry_delay", CONFIG_TIME, retry_delay_ms), .fallback = "50ms", .min = 1, .max = MINUTE,
+     .unit = "ms",
+     .text = "The wait before the second attempt. It doubles with each further one, with jitter."},
+    {REDIS("deadline", CONFIG_TIME, deadline_ms), .fallback = "3s", .min = 10, .max = 10 * MINUTE,
+     .unit = "ms",
+     .text = "All attempts of one request together. After that the request fails or, for plain "
+             "reads, puts and deletes, the cache's backup answers."},
+    {REDIS("reconnect_min", CONFIG_TIME, reconnect_min_ms), .fallback = "100ms", .min = 1,
+     .max = MINUTE, .unit = "ms",
+     .text =
+         "The wait before a lost connection is opened again. It doubles with each failure, with "
+         "jitter, up to reconnect_max."},
+    {REDIS("reconnect_max", CONFIG_TIME, reconnect_max_ms), .fallback = "5s", .min = 1, .max = HOUR,
+     .unit = "ms", .text = "The longest wait before a connection is opened again."},
+    {REDIS("queue", CONFIG_INT, queue_max), .fallback = "10000", .min = 1, .max = 10000000,
+     .unit = "commands",
+     .text = "Commands of one worker that wait for Redis. Further ones are refused at once."},
+    {REDIS("breaker_failures", CONFIG_INT, breaker_failures), .fallback = "5", .min = 1,
+     .max = 1000000, .unit = "failures",
+     .text = "Failures in a row after which nobody on this machine waits for Redis any more."},
+    {REDIS("breaker_open", CONFIG_TIME, breaker_open_ms), .fallback = "1s", .min = 10, .max = HOUR,
+     .unit = "ms", .text = "How long that lasts before one command tries Redis again."},
+    {REDIS("invalidation", CONFIG_ENUM, invalidation), .fallback = "redis", .max = ADAPTER_REDIS,
+     .choices = adapters,
+     .text =
+         "How other machines learn of changes. redis: by messages on a Redis channel; none: not "
+         "at all, entries live here until they expire."},
+    {REDIS("channel", CONFIG_STRING, channel), .fallback = "cachetastic:invalidate",
+     .text = "The channel of those messages. All machines that share data use the same one."},
+    {REDIS("journal_entries", CONFIG_INT, journal_entries), .fallback = "65536", .min = 1024,
+     .max = 16777216, .unit = "keys",
+     .text = "How many keys are remembered whose last write to Redis has an unknown outcome. When "
+             "they do not suffice, what Redis holds is not trusted until the cache was cleared."},
+    {REDIS("loss_window", CONFIG_TIME, loss_window_ms), .fallback = "60s", .max = HOUR,
+     .unit = "ms",
+     .text = "How far back acknowledged writes are taken as lost when Redis fails over or restarts "
+             "from an older state."},
+
+    {LISTEN("address", CONFIG_STRING, address), .example = "unix:run/cachetastic.sock",
+     .text = "Where to listen: \"IP:PORT\", \"[IPv6]:PORT\" or \"unix:PATH\". Required."},
+    {LISTEN("protocol", CONFIG_ENUM, protocol), .fallback = "auto", .max = PROTOCOL_MEMCACHED,
+     .choices = protocols,
+     .text = "What is spoken here. auto: each connection's first bytes decide."},
+    {LISTEN("cache", CONFIG_STRING, cache), .fallback = "default",
+     .text = "The named cache that RESP clients start in."},
+    {LISTEN("mode", CONFIG_MODE, mode), .fallback = "0660", .max = 07777,
+     .text = "The file mode of a unix socket: who may connect."},
+    {LISTEN("owner", CONFIG_STRING, owner), .fallback = "",
+     .text = "The owner of a unix socket. Empty: the user that started the daemon."},
+    {LISTEN("group", CONFIG_STRING, group), .fallback = "",
+     .text = "The group of a unix socket. Empty: the group that started the daemon."},
+    {LISTEN("backlog", CONFIG_INT, backlog), .fallback = "1024", .min = 1, .max = 65535,
+     .unit = "connections",
+     .text = "Connections that wait to be accepted. The kernel's own limit (net.core.somaxconn) "
+             "holds too."},
+    {LISTEN("admin", CONFIG_BOOL, admin), .fallback = "false",
+     .text = "Whether clients here may also reset statistics, purge and clear without a token."},
+
+    {CACHE("name", CONFIG_STRING, name), .example = "default",
+     .text = "The cache's name: 1 to 63 letters, digits, dots, dashes and underscores. Required."},
+    {CACHE("memory", CONFIG_SIZE, memory_bytes), .fallback = "256M", .min = 4 * MIB, .max = TIB,
+     .unit = "bytes",
+     .text = "The memory that this cache may use, everything included. When it is full, older "
+             "entries make room."},
+    {CACHE("ttl", CONFIG_TIME, ttl_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
+     .text = "How long entries live that were stored by HTTP without a time of their own. 0: until "
+             "they are evicted. RESP clients' entries live as long as they say."},
+    {CACHE("backend", CONFIG_ENUM, backend), .fallback = "auto", .max = BACKEND_LAYERED,
+     .choices = backends,
+     .text = "memory: this machine alone; redis: Redis alone; layered: memory in front of Redis. "
+             "auto: layered where redis.server is set, otherwise memory."},
+    {CACHE("backup", CONFIG_ENUM, backup), .fallback = "auto", .max = BACKUP_MEMORY,
+     .choices = backups,
+     .text =
+         "What plain reads, puts and deletes fall back to while Redis is down. auto: memory for "
+         "layered, otherwise none."},
+    {CACHE("redis_prefix", CONFIG_STRING, redis_prefix), .fallback = "", .example = "cachetastic",
+     .text =
+         "What this cache's keys in Redis begin with, instead of what redis.prefix and its name "
+         "make: PREFIX:KEY. When it is given and empty, the keys as they are; clear then needs "
+         "redis.allow_clear. Caches with the same one share their keys and are cleared "
+         "together."},
+    {CACHE("resp_db", CONFIG_INT, resp_db), .fallback = "-1", .min = -1, .max = 9999,
+     .example = "0",
+     .text = "The number by which RESP clients reach this cache with SELECT; unique. -1: none. The "
+             "cache default has 0 unless it says otherwise or another cache has it."},
+};
+
+const struct config_row *config_schema(size_t *n_rows)
+{
+    *n_rows = sizeof(rows) / sizeof(rows[0]);
+    return rows;
+}
+
+const char *config_scope_name(enum config_scope scope)
+{
+    static const char *const names[] = {
+        [SCOPE_TOP] = "",          [SCOPE_LIMITS] = "limits", [SCOPE_REDIS] = "redis",
+        [SCOPE_LISTEN] = "listen", [SCOPE_CACHES] = "caches",
+    };
+
+    return names[scope];
+}
