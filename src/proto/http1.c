@@ -127,7 +127,7 @@ static int begin_header(struct http1_parser *parser)
     size_t cap;
 
     if (parser->n_headers >= (uint64_t)parser->limits.header_count)
-        return fail(parser, 431, "more header lines than limits.http_headers (%lld)",
+        return fail(parser, 431, "more header lines than limits.http_header_count (%lld)",
                     (long long)parser->limits.header_count);
     if (parser->n_headers == parser->headers_cap) {
         cap = parser->headers_cap == 0 ? HEADERS_MIN : parser->headers_cap * 2;

@@ -70,4 +70,8 @@ int http1_decode(struct slice text, bool plus_is_space, struct buf *out) MUST_CH
 int http1_response(struct buf *out, int status, struct slice headers, int64_t content_length, bool keep_alive) MUST_CHECK;
 const char *http1_reason(int status);
 
+#define HTTP1_DATE_LEN 29
+/* A wall time as HTTP writes it (RFC 9110 section 5.6.7): "Sun, 06 Nov 1994 08:49:37 GMT", NUL-terminated. */
+void http1_date(uint64_t wall_ms, char out[HTTP1_DATE_LEN + 1]);
+
 #endif

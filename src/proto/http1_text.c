@@ -111,24 +111,34 @@ const char *http1_reason(int status)
     return "Unknown";
 }
 
-/* The Date of this second (RFC 9110 section 5.6.7), formatted once a second. Names are written here because
- * strftime's follow the locale. */
-static const char *date_now(void)
+void http1_date(uint64_t wall_ms, char out[HTTP1_DATE_LEN + 1])
 {
+    /* Written here because strftime's names follow the locale. */
     static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    static time_t shown;
-    static char text[64];
-    time_t now = (time_t)(clock_wall_ms() / 1000);
+    time_t seconds = (time_t)(wall_ms / 1000);
+    char text[64];
     struct tm tm;
 
-    if (now == shown)
-        return text;
-    gmtime_r(&now, &tm);
+    gmtime_r(&seconds, &tm);
     snprintf(text, sizeof(text), "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday],
              tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    shown = now;
+    memcpy(out, text, HTTP1_DATE_LEN);
+    out[HTTP1_DATE_LEN] = '\0';
+}
+
+/* The Date of this second, formatted once a second. */
+static const char *date_now(void)
+{
+    static uint64_t shown_s;
+    static char text[HTTP1_DATE_LEN + 1];
+    uint64_t now_ms = clock_wall_ms();
+
+    if (now_ms / 1000 != shown_s) {
+        http1_date(now_ms, text);
+        shown_s = now_ms / 1000;
+    }
     return text;
 }
 
