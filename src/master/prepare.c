@@ -1,6 +1,5 @@
 #include "master/prepare.h"
 
-#include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
 
@@ -62,10 +61,7 @@ static int make_board(struct heritage *heritage, struct errmsg *msg)
 
     if (status != ERR_OK)
         return status;
-    heritage->board->started_wall_ms = clock_wall_ms();
     atomic_store(&heritage->board->master_pid, (int32_t)getpid());
-    for (uint32_t i = 0; i < SCOREBOARD_MAX; i++)
-        atomic_store(&heritage->board->slots[i].adopter, SCOREBOARD_NOBODY);
     return ERR_OK;
 }
 
