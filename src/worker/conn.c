@@ -603,7 +603,7 @@ static void check_timeouts(struct conn *conn, uint64_t now_ms)
             destroy(conn);
     } else if (passed(conn->over_since_ms, SLOW_READER_MS, now_ms)) {
         log_warn("connection %llu from %s dropped: it does not read, and %zu bytes wait for it "
-                 "(limits.output_bytes)",
+                 "(limits.output)",
                  (unsigned long long)conn->id, conn->peer, request_backlog(conn));
         destroy(conn);
     } else if (!conn->closing && passed(conn->header_since_ms, limits->header_timeout_ms, now_ms)) {
