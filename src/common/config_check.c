@@ -351,17 +351,25 @@ static int check_listener(struct config_work *work, size_t i)
     return rc;
 }
 
-/* The API is refused to TCP clients then; said here, since it looks like a working configuration.
- */
+/* Who the API answers to when there is no token; said here, since a refusal looks like a fault. */
 static void warn_without_token(const struct config *config)
 {
-    if (config->api_open || config->api_token != NULL)
+    if (config->api_token != NULL)
         return;
-    for (size_t i = 0; i < config->n_listeners; i++)
-        if (addr_unix_path(config->listeners[i].address) == NULL &&
-            config->listeners[i].protocol <= PROTOCOL_HTTP)
-            log_warn("listen: the HTTP API on %s refuses every client until api_token_file is set",
-                     config->listeners[i].address);
+    for (size_t i = 0; i < config->n_listeners; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+
+        if (addr_unix_path(listener->address) != NULL || listener->protocol > PROTOCOL_HTTP ||
+            listener->admin)
+            continue;
+        if (config->api_open)
+            log_warn("the HTTP API on %s answers everyone on this machine and nobody else: no "
+                     "configuration file, no api_token_file",
+                     listener->address);
+        else
+            log_warn("the HTTP API on %s refuses every client until api_token_file is set",
+                     listener->address);
+    }
 }
 
 int config_complete(struct config_work *work)

@@ -217,12 +217,13 @@ static void manual_rows(enum config_scope scope, FILE *out)
 
 int config_print_manual(FILE *out)
 {
+    /* No word here may be the name of an mdoc macro: "In" and "At" are. */
     static const char *const titles[] = {
-        [SCOPE_TOP] = "At the top of the file",
-        [SCOPE_LIMITS] = "In limits = { ... };",
-        [SCOPE_REDIS] = "In redis = { ... };",
-        [SCOPE_LISTEN] = "In each element of listen = ( { ... }, ... );",
-        [SCOPE_CACHES] = "In each element of caches = ( { ... }, ... );",
+        [SCOPE_TOP] = "Top of the file",
+        [SCOPE_LIMITS] = "Group limits: what clients may use",
+        [SCOPE_REDIS] = "Group redis: the Redis behind the caches",
+        [SCOPE_LISTEN] = "List listen: where to listen",
+        [SCOPE_CACHES] = "List caches: the named caches",
     };
 
     for (enum config_scope scope = SCOPE_TOP; scope <= SCOPE_CACHES; scope++) {

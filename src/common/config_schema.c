@@ -196,7 +196,9 @@ static const struct config_row rows[] = {
      .text = "Connections that wait to be accepted. The kernel's own limit (net.core.somaxconn) "
              "holds too."},
     {LISTEN("admin", CONFIG_BOOL, admin), .fallback = "false",
-     .text = "Whether clients here may also reset statistics, purge and clear without a token."},
+     .text = "Whether the HTTP API answers clients of this machine here without a token, "
+             "statistics reset, "
+             "purge and clear included."},
 
     {CACHE("name", CONFIG_STRING, name), .example = "default",
      .text = "The cache's name: 1 to 63 letters, digits, dots, dashes and underscores. Required."},
