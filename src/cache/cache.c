@@ -187,7 +187,7 @@ const char *cache_status_text(const struct cache *cache, enum cache_status statu
     case CACHE_REMOTE:
         return "Redis answered with an error";
     case CACHE_REFUSED:
-        return "not allowed on this cache";
+        return "not allowed on this cache (a key has at least one byte; tags need backend = \"memory\")";
     case CACHE_NOMEM:
         return "the process has no memory left";
     case CACHE_WAIT:

@@ -192,6 +192,8 @@ enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_
 
     if (key.len > cache->key_max)
         return CACHE_TOO_LARGE;
+    if (key.len == 0)
+        return CACHE_MISS; /* nothing can be stored under it */
     tkey = table_key(cache->zone, key);
     if (cache->l1) {
         result = l1_read(cache, &tkey, clock_now_ms(), sink, info);

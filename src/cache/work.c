@@ -13,6 +13,8 @@
 
 enum cache_status check_limits(const struct cache *cache, struct slice key, struct slice value)
 {
+    if (key.len == 0)
+        return CACHE_REFUSED;
     return key.len > cache->key_max || value.len > cache->value_max ? CACHE_TOO_LARGE : CACHE_OK;
 }
 

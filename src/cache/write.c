@@ -333,7 +333,7 @@ enum cache_status cache_delete(struct cache *cache, struct slice key, struct cac
     enum cache_status status;
     struct work *work;
 
-    if (key.len > cache->key_max)
+    if (key.len == 0 || key.len > cache->key_max)
         return CACHE_MISS; /* no such key can be there */
     if (cache->l2 && !l2_usable(cache)) {
         /* Recorded even where the caller gets an error: the key is to go, whenever Redis is back. */
