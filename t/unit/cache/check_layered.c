@@ -4,6 +4,7 @@
 
 #include "common/clock.h"
 #include "redis/message.h"
+#include "redis/pool.h"
 #include "shm/lease.h"
 #include "shm/table.h"
 
