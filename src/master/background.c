@@ -52,7 +52,8 @@ int background_detach(struct errmsg *msg)
 
     if (null < 0)
         return err_set_errno(msg, "cannot open /dev/null");
-    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)
+    if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+        dup2(null, STDERR_FILENO) < 0)
         return err_set_errno(msg, "cannot let go of the terminal");
     if (null > STDERR_FILENO)
         close(null);

@@ -43,7 +43,8 @@ int invalidate_start(struct master *master, struct errmsg *msg)
     if (!redis->enabled || redis->invalidation != ADAPTER_REDIS)
         return ERR_OK;
     return subscriber_create(&master->loop, redis, caches_pool(master->caches),
-                             slice_cstr(master->heritage.node_id), &events, &master->subscriber, msg);
+                             slice_cstr(master->heritage.node_id), &events, &master->subscriber,
+                             msg);
 }
 
 void invalidate_stop(struct master *master, void (*gone)(void *arg))

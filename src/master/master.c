@@ -115,7 +115,8 @@ static void on_deadline(uv_timer_t *timer)
     struct master *master = timer->data;
 
     if (master->phase == MASTER_DRAINING) {
-        log_warn("%u workers have not drained in time (limits.drain_timeout)", supervise_alive(master));
+        log_warn("%u workers have not drained in time (limits.drain_timeout)",
+                 supervise_alive(master));
         stop(master);
         return;
     }
@@ -156,7 +157,8 @@ static void act(struct master *master)
     if (signals->reopen)
         reopen_logs(master);
     if (signals->reload)
-        log_warn("HUP: reloading the configuration is not available in this version; restart instead");
+        log_warn(
+            "HUP: reloading the configuration is not available in this version; restart instead");
     if (signals->upgrade)
         log_warn("USR2: upgrading in place is not available in this version; restart instead");
     signals->stop = false;
@@ -185,7 +187,8 @@ static void on_settled(struct master *master)
     if (master->phase != MASTER_STARTING)
         return;
     master->phase = MASTER_RUNNING;
-    log_info("ready: %lld workers, %zu caches", (long long)master->config->workers, master->config->n_caches);
+    log_info("ready: %lld workers, %zu caches", (long long)master->config->workers,
+             master->config->n_caches);
     if (master->notify_fd >= 0)
         background_ready(master->notify_fd);
     master->notify_fd = -1;
@@ -232,7 +235,8 @@ static int open_caches(struct master *master, struct errmsg *msg)
     for (size_t i = 0; i < master->config->n_caches && status == ERR_OK; i++)
         status = zone_join(heritage->zones[i], msg);
     if (status == ERR_OK)
-        status = caches_open(heritage, &master->loop, HERITAGE_OWNER_MASTER - 1, &master->caches, msg);
+        status =
+            caches_open(heritage, &master->loop, HERITAGE_OWNER_MASTER - 1, &master->caches, msg);
     return status;
 }
 
@@ -333,7 +337,8 @@ int master_run(const struct master_options *options)
     int status = 1;
 
     if (master == NULL ||
-        log_init(config->log_file, (enum log_level)log_level_of(config->log_level), &msg) != ERR_OK) {
+        log_init(config->log_file, (enum log_level)log_level_of(config->log_level), &msg) !=
+            ERR_OK) {
         fprintf(stderr, "cachetastic: %s\n", msg.text);
         free(master);
         return 1;

@@ -15,7 +15,8 @@
 /* Descriptors of one worker beside its clients: log, loop, DNS, files in passing. */
 #define SPARE_FILES 64
 
-/* Whom the workers become. Looked up once, here, so that a mistake is said before anything starts. */
+/* Whom the workers become. Looked up once, here, so that a mistake is said before anything starts.
+ */
 static int find_user(struct heritage *heritage, struct errmsg *msg)
 {
     const struct config *config = heritage->config;
@@ -72,8 +73,8 @@ static int make_redis_state(struct heritage *heritage, struct errmsg *msg)
 
     if (!config->redis.enabled)
         return ERR_OK;
-    status = journal_create((uint32_t)config->redis.journal_entries, (uint32_t)config->limits.key_bytes,
-                            &heritage->journal, msg);
+    status = journal_create((uint32_t)config->redis.journal_entries,
+                            (uint32_t)config->limits.key_bytes, &heritage->journal, msg);
     if (status != ERR_OK)
         return status;
     return breaker_create((uint32_t)config->redis.breaker_failures, config->redis.breaker_open_ms,
@@ -157,8 +158,9 @@ void prepare_file_limit(const struct config *config)
     if (setrlimit(RLIMIT_NOFILE, &wanted) != 0)
         wanted = limit;
     if (wanted.rlim_cur < needed)
-        log_warn("limits.connections = %lld needs %llu open files a worker, and the system allows %llu: "
-                 "raise it (ulimit -n, LimitNOFILE=) or lower limits.connections",
-                 (long long)config->limits.connections, (unsigned long long)needed,
-                 (unsigned long long)wanted.rlim_cur);
+        log_warn(
+            "limits.connections = %lld needs %llu open files a worker, and the system allows %llu: "
+            "raise it (ulimit -n, LimitNOFILE=) or lower limits.connections",
+            (long long)config->limits.connections, (unsigned long long)needed,
+            (unsigned long long)wanted.rlim_cur);
 }

@@ -7,12 +7,12 @@
 #include <stdbool.h>
 
 struct signals {
-    int fd; /* a signalfd; not uv_signal, whose process-wide handler would outlive fork */
-    bool stop;   /* TERM, INT */
-    bool drain;  /* QUIT */
-    bool reopen; /* USR1 */
-    bool child;  /* CHLD */
-    bool reload; /* HUP */
+    int fd;       /* a signalfd; not uv_signal, whose process-wide handler would outlive fork */
+    bool stop;    /* TERM, INT */
+    bool drain;   /* QUIT */
+    bool reopen;  /* USR1 */
+    bool child;   /* CHLD */
+    bool reload;  /* HUP */
     bool upgrade; /* USR2 */
 };
 

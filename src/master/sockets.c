@@ -48,7 +48,8 @@ static int parse_tcp(const char *text, struct tcp_address *out, struct errmsg *m
     long port = colon == NULL ? -1 : strtol(colon + 1, &end, 10);
 
     if (port < 0 || port > 65535 || end == colon + 1 || *end != '\0' || len >= sizeof(host))
-        return err_set(msg, ERR_INVALID, "listener %s: not IP:PORT, [IPv6]:PORT or unix:PATH", text);
+        return err_set(msg, ERR_INVALID, "listener %s: not IP:PORT, [IPv6]:PORT or unix:PATH",
+                       text);
     memset(out, 0, sizeof(*out));
     if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
         snprintf(host, sizeof(host), "%.*s", (int)len - 2, text + 1);
@@ -71,8 +72,8 @@ static int set_option(int fd, int level, int name)
     return setsockopt(fd, level, name, &on, sizeof(on));
 }
 
-/* A bound TCP socket; -1 with errno. shared: more of our sockets will have the same port. Options that connections need are
- * set here: accepted sockets inherit them. */
+/* A bound TCP socket; -1 with errno. shared: more of our sockets will have the same port. Options
+ * that connections need are set here: accepted sockets inherit them. */
 static int bind_tcp(const struct tcp_address *address, bool shared)
 {
     int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -111,17 +112,8 @@ static void add(struct sockets *sockets, int fd, int slot, const struct config_l
     sockets->list[sockets->n++] = (struct heritage_socket){fd, slot, listener};
 }
 
-/* Port 0 in the configuration: all slots get the port that the first one was given. */
-static void learn_port(int fd, struct tcp_address *address, const char *text)
-{
-    getsockname(fd, (struct sockaddr *)&address->storage, &address->len);
-    /* Both families have the port at the same place. */
-    log_info("listening on %s: port %u", text,
-             ntohs(((struct sockaddr_in *)&address->storage)->sin_port));
-}
-
-static int open_tcp(struct sockets *sockets, const struct config_listener *listener, unsigned n_slots,
-                    struct errmsg *msg)
+static int open_tcp(struct sockets *sockets, const struct config_listener *listener,
+                    unsigned n_slots, struct errmsg *msg)
 {
     struct tcp_address address;
     int status = parse_tcp(listener->address, &address, msg);
@@ -138,16 +130,14 @@ static int open_tcp(struct sockets *sockets, const struct config_listener *liste
         add(sockets, fd, (int)slot, listener);
         if (listen(fd, (int)listener->backlog) != 0)
             return err_set_errno(msg, "cannot listen on %s", listener->address);
-        if (slot == 0)
-            learn_port(fd, &address, listener->address);
     }
     return ERR_OK;
 }
 
 /* --- unix ----------------------------------------------------------------------------------- */
 
-/* The directory of path, made if it is the default one. Returns a descriptor locked against other daemons that
- * start now, or -1 with msg. */
+/* The directory of path, made if it is the default one. Returns a descriptor locked against other
+ * daemons that start now, or -1 with msg. */
 static int lock_directory(const char *path, struct errmsg *msg)
 {
     const char *slash = strrchr(path, '/');
@@ -171,7 +161,8 @@ static int lock_directory(const char *path, struct errmsg *msg)
             return fd;
         nanosleep(&wait, NULL);
     }
-    err_set(msg, ERR_LIMIT, "cannot create the socket %s: another process keeps %s locked", path, dir);
+    err_set(msg, ERR_LIMIT, "cannot create the socket %s: another process keeps %s locked", path,
+            dir);
     close(fd);
     return -1;
 }
@@ -213,14 +204,16 @@ static int set_owner(const struct config_listener *listener, const char *path, s
         const struct passwd *user = getpwnam(listener->owner);
 
         if (user == NULL)
-            return err_set(msg, ERR_INVALID, "socket %s: there is no user %s", path, listener->owner);
+            return err_set(msg, ERR_INVALID, "socket %s: there is no user %s", path,
+                           listener->owner);
         uid = user->pw_uid;
     }
     if (listener->group != NULL && listener->group[0] != '\0') {
         const struct group *group = getgrnam(listener->group);
 
         if (group == NULL)
-            return err_set(msg, ERR_INVALID, "socket %s: there is no group %s", path, listener->group);
+            return err_set(msg, ERR_INVALID, "socket %s: there is no group %s", path,
+                           listener->group);
         gid = group->gr_gid;
     }
     if ((uid != (uid_t)-1 || gid != (gid_t)-1) && chown(path, uid, gid) != 0)
@@ -259,7 +252,8 @@ static int bind_unix(struct sockets *sockets, const struct config_listener *list
     return ERR_OK;
 }
 
-static int open_unix(struct sockets *sockets, const struct config_listener *listener, struct errmsg *msg)
+static int open_unix(struct sockets *sockets, const struct config_listener *listener,
+                     struct errmsg *msg)
 {
     const char *path = listener->address + strlen(UNIX_PREFIX);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -294,6 +288,8 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct er
             status = open_unix(sockets, listener, msg);
         else
             status = open_tcp(sockets, listener, n_slots, msg);
+        if (status == ERR_OK)
+            log_info("listening on %s", listener->address);
     }
     if (status != ERR_OK)
         sockets_close(sockets);

@@ -35,9 +35,9 @@ struct master {
     struct signals signals;
     int notify_fd; /* background.h; -1 = in the foreground */
     enum master_phase phase;
-    bool failed;   /* exit status 1 */
+    bool failed;                            /* exit status 1 */
     void (*settled)(struct master *master); /* every slot is served by its own worker (again) */
-    bool closing;  /* the workers are gone; the loop's last users are being closed */
+    bool closing; /* the workers are gone; the loop's last users are being closed */
     struct master_slot slots[SCOREBOARD_MAX];
 
     uv_loop_t loop;

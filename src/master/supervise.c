@@ -18,12 +18,14 @@
 /* How often to look at slots that are not served by their own worker. */
 #define WATCH_MS 20
 
-/* A first start may take so long before others accept for the slot; a restarted slot is adopted at once. */
+/* A first start may take so long before others accept for the slot; a restarted slot is adopted at
+ * once. */
 #define FIRST_START_MS 1000
 
 static enum scoreboard_state state_of(const struct scoreboard *board, unsigned slot)
 {
-    return (enum scoreboard_state)atomic_load_explicit(&board->slots[slot].state, memory_order_acquire);
+    return (enum scoreboard_state)atomic_load_explicit(&board->slots[slot].state,
+                                                       memory_order_acquire);
 }
 
 static uint32_t adopter_of(const struct scoreboard *board, unsigned slot)
@@ -42,9 +44,10 @@ static void close_inherited(uv_handle_t *handle, void *arg)
         close(fd);
 }
 
-/* In the child. The master's loop is a copy that must not run: its epoll descriptor is shared with the master, so even
- * closing a handle in the normal way would change what the master waits for. Only descriptors are closed: the signal
- * descriptor and the connections to Redis, which would otherwise outlive their end in the master. */
+/* In the child. The master's loop is a copy that must not run: its epoll descriptor is shared with
+ * the master, so even closing a handle in the normal way would change what the master waits for.
+ * Only descriptors are closed: the signal descriptor and the connections to Redis, which would
+ * otherwise outlive their end in the master. */
 static _Noreturn void become_worker(struct master *master, unsigned slot)
 {
     uv_walk(&master->loop, close_inherited, NULL);
@@ -85,7 +88,8 @@ int supervise_start(struct master *master, struct errmsg *msg)
 {
     for (unsigned slot = 0; slot < (unsigned)master->config->workers; slot++) {
         if (spawn(master, slot) != ERR_OK)
-            return err_set_errno(msg, "cannot fork %lld workers", (long long)master->config->workers);
+            return err_set_errno(msg, "cannot fork %lld workers",
+                                 (long long)master->config->workers);
     }
     watch(master);
     return ERR_OK;
@@ -96,7 +100,8 @@ int supervise_start(struct master *master, struct errmsg *msg)
 static void describe_death(int status, char *text, size_t size)
 {
     if (WIFSIGNALED(status))
-        snprintf(text, size, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(text, size, "killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else
         snprintf(text, size, "exited with status %d", WEXITSTATUS(status));
 }
@@ -119,7 +124,8 @@ static bool is_suspect(int status)
 }
 
 /* Free what the process held, everywhere. */
-static void repair(struct master *master, unsigned slot, pid_t pid, bool suspect)
+static void repair(struct master *master, unsigned slot, pid_t pid, bool suspect,
+                   enum log_level level)
 {
     const struct heritage *heritage = &master->heritage;
     struct repair_report sum = {0};
@@ -137,8 +143,10 @@ static void repair(struct master *master, unsigned slot, pid_t pid, bool suspect
     if (heritage->journal != NULL)
         journal_repair(heritage->journal, HERITAGE_OWNER(slot));
     jobs = jobs_orphan(heritage->jobs, HERITAGE_OWNER(slot));
-    log_info("repaired after pid %ld: %u locks, %u half-made changes, %u slabs, %u leases, %u jobs", (long)pid,
-             sum.locks, sum.slots, sum.slabs, sum.stubs, jobs);
+    log_write(
+        level,
+        "repaired after pid %ld: %u locks, %u half-made changes, %u slabs, %u leases, %u jobs",
+        (long)pid, sum.locks, sum.slots, sum.slabs, sum.stubs, jobs);
 }
 
 static void clear_slot(struct scoreboard_slot *board)
@@ -167,7 +175,8 @@ static void plan_respawn(struct master *master, unsigned slot, uint64_t now_ms)
     uint64_t delay;
 
     own->quick_deaths = now_ms - own->started_ms < QUICK_DEATH_MS ? own->quick_deaths + 1 : 0;
-    delay = supervise_delay(own->quick_deaths, master->config->respawn_min_ms, master->config->respawn_max_ms);
+    delay = supervise_delay(own->quick_deaths, master->config->respawn_min_ms,
+                            master->config->respawn_max_ms);
     own->respawn_at_ms = now_ms + delay;
     if (delay > 0)
         log_warn("worker %u keeps dying: next start in %llu ms", slot, (unsigned long long)delay);
@@ -183,15 +192,16 @@ static void bury(struct master *master, unsigned slot, int status)
     char how[80];
 
     describe_death(status, how, sizeof(how));
-    log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "worker %u (pid %ld) %s after %llu ms", slot,
-              (long)pid, how, (unsigned long long)(now_ms - own->started_ms));
-    repair(master, slot, pid, is_suspect(status));
+    log_write(expected ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "worker %u (pid %ld) %s after %llu ms",
+              slot, (long)pid, how, (unsigned long long)(now_ms - own->started_ms));
+    repair(master, slot, pid, is_suspect(status), expected ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     clear_slot(&master->heritage.board->slots[slot]);
     own->pid = 0;
     if (!expected)
         plan_respawn(master, slot, now_ms);
     /* One that gives up before it has served says that none ever will. */
-    if (master->phase == MASTER_STARTING && !served && WIFEXITED(status) && WEXITSTATUS(status) != 0)
+    if (master->phase == MASTER_STARTING && !served && WIFEXITED(status) &&
+        WEXITSTATUS(status) != 0)
         master->failed = true;
 }
 

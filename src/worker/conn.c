@@ -17,7 +17,8 @@
 /* What an idle connection may keep of its input and of its output buffer. */
 #define IDLE_BUF_BYTES 512
 
-/* A reader with more than limits.output_bytes unsent is dropped when it takes nothing for so long. */
+/* A reader with more than limits.output unsent is dropped when it takes nothing for so long.
+ */
 #define SLOW_READER_MS 5000
 
 /* After our last byte: how long to wait for the client's next one, and for its end, at most. */
@@ -52,8 +53,8 @@ static void end_session(struct conn *conn)
     conn->session = NULL;
 }
 
-/* Free everything but the struct itself, which libuv holds until its closing phase: callers up the stack
- * look at conn->dead. */
+/* Free everything but the struct itself, which libuv holds until its closing phase: callers up the
+ * stack look at conn->dead. */
 static void destroy(struct conn *conn)
 {
     if (conn->dead)
@@ -83,15 +84,17 @@ void conn_abort(struct conn *conn, const char *why)
     if (conn->dead || conn->aborted)
         return;
     if (why != NULL)
-        log_debug("connection %llu from %s closed: %s", (unsigned long long)conn->id, conn->peer, why);
+        log_debug("connection %llu from %s closed: %s", (unsigned long long)conn->id, conn->peer,
+                  why);
     if (conn->feeding)
         conn->aborted = true;
     else
         destroy(conn);
 }
 
-/* Everything is said. If the client may still be sending, closing now would reset the connection and could
- * take the last reply with it (RFC 9112 section 9.6): shut our side down and let the client end. */
+/* Everything is said. If the client may still be sending, closing now would reset the connection
+ * and could take the last reply with it (RFC 9112 section 9.6): shut our side down and let the
+ * client end. */
 static void finish(struct conn *conn)
 {
     if (conn->eof || shutdown(conn->fd, SHUT_WR) != 0) {
@@ -351,8 +354,9 @@ static void feed(struct conn *conn)
         conn_flush_later(conn);
 }
 
-/* Read once: into the free room of conn->in, and what exceeds it into the worker's scratch, so that a buffer grows
- * with what has come and not with what may come. Returns read(2)'s result, or -1 with ENOMEM. */
+/* Read once: into the free room of conn->in, and what exceeds it into the worker's scratch, so that
+ * a buffer grows with what has come and not with what may come. Returns read(2)'s result, or -1
+ * with ENOMEM. */
 static ssize_t read_once(struct conn *conn)
 {
     struct worker *worker = conn->worker;
@@ -412,8 +416,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct conn *conn = poll->data;
 
     if (status < 0) {
-        /* The socket has an error and libuv has stopped the handle. What was received before it is still
-         * taken; read() or send() tell when nothing is left. */
+        /* The socket has an error and libuv has stopped the handle. What was received before it is
+         * still taken; read() or send() tell when nothing is left. */
         conn->events = 0;
         events = UV_READABLE;
         if (!wants_input(conn)) {
@@ -522,7 +526,8 @@ static void refuse_connection(int fd, const struct config_listener *listener)
     close(fd);
 }
 
-static struct conn *conn_alloc(struct worker *worker, int fd, const struct config_listener *listener)
+static struct conn *conn_alloc(struct worker *worker, int fd,
+                               const struct config_listener *listener)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
 
@@ -579,7 +584,8 @@ static bool passed(uint64_t since_ms, uint64_t limit_ms, uint64_t now_ms)
 static void time_out_header(struct conn *conn)
 {
     conn->header_since_ms = 0;
-    refuse(conn_out(conn), true, 408, "the request head was not complete in time (limits.header_timeout)");
+    refuse(conn_out(conn), true, 408,
+           "the request head was not complete in time (limits.header_timeout)");
     conn->closing = true;
     buf_fini(&conn->in);
     conn_flush_later(conn);
@@ -608,7 +614,8 @@ static void check_timeouts(struct conn *conn, uint64_t now_ms)
         destroy(conn);
     } else if (!conn->closing && passed(conn->header_since_ms, limits->header_timeout_ms, now_ms)) {
         time_out_header(conn);
-    } else if (list_empty(&conn->pending) && passed(conn->active_ms, limits->idle_timeout_ms, now_ms)) {
+    } else if (list_empty(&conn->pending) &&
+               passed(conn->active_ms, limits->idle_timeout_ms, now_ms)) {
         conn_abort(conn, "idle (limits.idle_timeout)");
     }
 }

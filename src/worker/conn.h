@@ -5,10 +5,10 @@
  * that is answered later; replies that come after an unanswered request wait behind it. Writes are
  * gathered: one send for all replies of a loop turn.
  *
- * Input is read once per readiness, and only after the session has taken all it could: what a client
- * pipelines stays in the kernel while its session yields, waits, or its replies are not being read.
- * A connection ends with a shutdown of our side and a short time in which its input is thrown
- * away, so that a client still sending can read the last reply instead of a reset.
+ * Input is read once per readiness, and only after the session has taken all it could: what a
+ * client pipelines stays in the kernel while its session yields, waits, or its replies are not
+ * being read. A connection ends with a shutdown of our side and a short time in which its input is
+ * thrown away, so that a client still sending can read the last reply instead of a reset.
  */
 #ifndef WORKER_CONN_H
 #define WORKER_CONN_H
@@ -27,13 +27,13 @@ enum session_result {
 struct conn;
 
 struct session_ops {
-    const char *name; /* "resp", "http" */
+    const char *name;               /* "resp", "http" */
     int (*open)(struct conn *conn); /* sets conn->session; ERR_NOMEM closes the connection */
     /* Take whole requests from conn->in (buf_consume()). */
     enum session_result (*input)(struct conn *conn);
     void (*close)(struct conn *conn); /* frees conn->session */
-    /* Whether part of a request has been taken from conn->in and the rest is to come (an upload): the
-     * drain waits for it. NULL: never, what is incomplete stays in conn->in. */
+    /* Whether part of a request has been taken from conn->in and the rest is to come (an upload):
+     * the drain waits for it. NULL: never, what is incomplete stays in conn->in. */
     bool (*busy)(const struct conn *conn);
 };
 
@@ -49,14 +49,14 @@ struct conn {
     uv_poll_t poll;
     int events; /* what poll waits for now */
     int fd;
-    uint64_t id; /* CLIENT ID: unique in the daemon: slot in the low bits */
+    uint64_t id;                   /* CLIENT ID: unique in the daemon: slot in the low bits */
     const struct session_ops *ops; /* NULL until the protocol is known */
     void *session;
     struct buf in;
     struct buf out;
     struct list pending; /* requests in order */
     unsigned n_pending;
-    size_t held_bytes;    /* replies that wait behind an unanswered request, the last one's `after` apart */
+    size_t held_bytes;    /* waiting behind an unanswered request, the last `after` apart */
     bool local, loopback; /* unix socket; TCP from a loopback address */
     bool eof;             /* the client has ended its side */
     bool closing;         /* no more input; close when out is sent and nothing is pending */
@@ -67,8 +67,8 @@ struct conn {
     bool aborted;         /* conn_abort() was called meanwhile */
     bool dead;            /* closed; the memory goes when libuv has let go of the handle */
     uint64_t opened_ms, active_ms; /* boottime of accept, of the last byte in or out */
-    uint64_t header_since_ms; /* HTTP: first byte of an incomplete request head, else 0 */
-    uint64_t over_since_ms;   /* more than limits.output_bytes unsent and nothing taken since, else 0 */
+    uint64_t header_since_ms;      /* HTTP: first byte of an incomplete request head, else 0 */
+    uint64_t over_since_ms; /* more than limits.output unsent and nothing taken since, else 0 */
     uint64_t linger_since_ms;
     char peer[64]; /* "127.0.0.1:4711" or "unix" */
 };
@@ -83,7 +83,7 @@ struct request {
     void (*free)(struct request *request); /* frees the embedding struct, not the bufs */
 };
 
-/* The lists and handles of struct worker that connections need: once, before the first conn_open(). */
+/* What connections need of struct worker: once, before the first conn_open(). */
 int conn_init(struct worker *worker) MUST_CHECK;
 
 /* Take over an accepted, non-blocking socket. Closes it on failure (limit, memory), with a clear
@@ -100,8 +100,8 @@ void request_start(struct conn *conn, struct request *request);
  * returns; lets a waiting session go on (on the next turn of the loop). */
 void request_finish(struct request *request);
 
-/* More than half of limits.output_bytes waits to be sent: a session should stop after the request at hand
- * and return SESSION_YIELD; it is called again when the client has read its replies. */
+/* More than half of limits.output waits to be sent: a session should stop after the request
+ * at hand and return SESSION_YIELD; it is called again when the client has read its replies. */
 bool conn_congested(const struct conn *conn);
 
 /* Bytes that wait to be sent, those behind unanswered requests included. */
@@ -113,8 +113,9 @@ void conn_resume(struct conn *conn);
 /* Ask that what is in conn->out is sent at the end of this loop turn. */
 void conn_flush_later(struct conn *conn);
 
-/* Close now, dropping unsent bytes. Pending requests stay until they finish. From inside a session's
- * input(): the connection closes when that returns. why: for the log (debug); NULL says nothing. */
+/* Close now, dropping unsent bytes. Pending requests stay until they finish. From inside a
+ * session's input(): the connection closes when that returns. why: for the log (debug); NULL says
+ * nothing. */
 void conn_abort(struct conn *conn, const char *why);
 
 /* QUIT drain, called until worker->n_conns is 0: close idle connections, let the others finish. */

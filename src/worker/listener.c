@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Connections taken from one socket in one turn of the loop: a burst must not starve those that are open. */
+/* Connections taken from one socket in one turn of the loop: a burst must not starve those that are
+ * open. */
 #define ACCEPT_BATCH 16
 
 /* Handed-over connections taken in one turn. */
@@ -24,7 +25,8 @@ struct listener {
     struct worker *worker;
     const struct heritage_socket *socket;
     int fd;
-    unsigned slot; /* whose it is: this worker's or an adopted one's; unix sockets count as this worker's */
+    unsigned slot; /* whose it is: this worker's or an adopted one's; unix sockets count as this
+                      worker's */
 };
 
 static void on_listener(uv_poll_t *poll, int status, int events);
@@ -40,8 +42,7 @@ unsigned listener_choose(const struct scoreboard *board, unsigned self)
         const struct scoreboard_slot *slot = &board->slots[i];
         uint32_t load;
 
-        if (i == self ||
-            atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
+        if (i == self || atomic_load_explicit(&slot->state, memory_order_relaxed) != SLOT_SERVING)
             continue;
         load = atomic_load_explicit(&slot->connections, memory_order_relaxed) +
                atomic_load_explicit(&slot->handed, memory_order_relaxed);
@@ -146,8 +147,8 @@ static void pause_accepting(struct worker *worker, int error)
     static bool said;
 
     if (!said)
-        log_error("cannot accept connections: %s; trying again every %d ms (said once)", strerror(error),
-                  WORKER_TICK_MS);
+        log_error("cannot accept connections: %s; trying again every %d ms (said once)",
+                  strerror(error), WORKER_TICK_MS);
     said = true;
     worker->accept_paused = true;
     LIST_EACH_SAFE (node, next, &worker->listeners) {
@@ -174,7 +175,8 @@ static void accept_some(struct listener *listener, int max)
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            if (listener->socket->slot >= 0 || listener->worker->draining || !hand_over(listener, fd))
+            if (listener->socket->slot >= 0 || listener->worker->draining ||
+                !hand_over(listener, fd))
                 conn_open(listener->worker, fd, listener->socket->listener);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(listener->worker, errno);
@@ -182,7 +184,8 @@ static void accept_some(struct listener *listener, int max)
         } else if (errno == EAGAIN) {
             return;
         }
-        /* Anything else is this one connection's trouble (accept(2) names a dozen): take the next. */
+        /* Anything else is this one connection's trouble (accept(2) names a dozen): take the next.
+         */
     }
 }
 
@@ -192,7 +195,8 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 
     (void)events;
     if (status < 0)
-        log_error("a listening socket of slot %u is broken: %s", listener->slot, uv_strerror(status));
+        log_error("a listening socket of slot %u is broken: %s", listener->slot,
+                  uv_strerror(status));
     else if (listener->socket == NULL)
         read_inbox(listener);
     else
@@ -212,7 +216,8 @@ static void listener_close(struct listener *listener)
     uv_close((uv_handle_t *)&listener->poll, on_listener_closed);
 }
 
-static int listener_add(struct worker *worker, int fd, const struct heritage_socket *socket, unsigned slot)
+static int listener_add(struct worker *worker, int fd, const struct heritage_socket *socket,
+                        unsigned slot)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
 
@@ -294,7 +299,8 @@ void listener_adopt(struct worker *worker)
     if (worker->draining)
         return;
     for (unsigned slot = 0; slot < board->n_slots; slot++) {
-        bool wanted = atomic_load_explicit(&board->slots[slot].adopter, memory_order_acquire) == worker->slot;
+        bool wanted =
+            atomic_load_explicit(&board->slots[slot].adopter, memory_order_acquire) == worker->slot;
         bool polled = slot_is_polled(worker, slot);
 
         if (slot == worker->slot)

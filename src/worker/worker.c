@@ -111,7 +111,8 @@ static void on_wake(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
-    if (read(worker->heritage->wake_fds[worker->slot], &rings, sizeof(rings)) < 0 && errno != EAGAIN)
+    if (read(worker->heritage->wake_fds[worker->slot], &rings, sizeof(rings)) < 0 &&
+        errno != EAGAIN)
         log_warn("cannot read the wake descriptor: %s", strerror(errno));
     listener_adopt(worker);
     caches_wake(worker->caches);
@@ -146,7 +147,8 @@ static void on_tick(uv_timer_t *timer)
 static int watch(struct worker *worker, uv_poll_t *poll, int fd, uv_poll_cb callback)
 {
     poll->data = worker;
-    if (uv_poll_init(&worker->loop, poll, fd) != 0 || uv_poll_start(poll, UV_READABLE, callback) != 0)
+    if (uv_poll_init(&worker->loop, poll, fd) != 0 ||
+        uv_poll_start(poll, UV_READABLE, callback) != 0)
         return ERR_SYSTEM;
     return ERR_OK;
 }
@@ -186,7 +188,8 @@ static int start(struct worker *worker, struct errmsg *msg)
         (status = die_with_master(heritage, msg)) != ERR_OK ||
         (status = open_loop(worker, msg)) != ERR_OK ||
         (status = join_zones(heritage, msg)) != ERR_OK ||
-        (status = caches_open(heritage, &worker->loop, worker->slot, &worker->caches, msg)) != ERR_OK)
+        (status = caches_open(heritage, &worker->loop, worker->slot, &worker->caches, msg)) !=
+            ERR_OK)
         return status;
     status = api_create(worker->caches, heritage, &worker->api);
     if (status != ERR_OK)
@@ -231,7 +234,8 @@ int worker_run(const struct heritage *heritage, unsigned slot)
     worker->heritage = heritage;
     worker->slot = slot;
     worker->board = &heritage->board->slots[slot];
-    worker->next_client_id = atomic_load_explicit(&worker->board->accepted, memory_order_relaxed) + 1;
+    worker->next_client_id =
+        atomic_load_explicit(&worker->board->accepted, memory_order_relaxed) + 1;
     if (start(worker, &msg) != ERR_OK) {
         log_error("cannot start: %s", msg.text);
         /* The process ends now; what it holds goes with it. */

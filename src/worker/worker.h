@@ -29,17 +29,17 @@ struct worker {
     bool draining;
     bool closing; /* drained: waiting for the caches to close */
     uint64_t next_client_id;
-    struct list listeners;   /* listener.c's */
-    bool accept_paused;      /* listener.c's: no descriptors left, until the next tick */
-    uv_idle_t ready_turn;    /* runs only while `ready` has members, and keeps the loop from sleeping */
+    struct list listeners;     /* listener.c's */
+    bool accept_paused;        /* listener.c's: no descriptors left, until the next tick */
+    uv_idle_t ready_turn;      /* active only while `ready` has members: the loop does not sleep */
     uv_prepare_t flush_before; /* sends what timers and the ready turn answered */
-    uv_check_t flush_after;  /* sends what I/O answered */
+    uv_check_t flush_after;    /* sends what I/O answered */
     uv_poll_t wake;
     uv_poll_t signals; /* a signalfd: QUIT, TERM, USR1 */
     int signal_fd;
-    uv_timer_t tick;   /* WORKER_TICK_MS: idle and header time limits, drain */
+    uv_timer_t tick; /* WORKER_TICK_MS: idle and header time limits, drain */
     unsigned ticks;
-    char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first, so that idle connections own no memory for it */
+    char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first: idle connections own no room */
 };
 
 /* A request was answered (sessions call this): for the scoreboard. */
@@ -50,8 +50,9 @@ static inline void worker_count_request(struct worker *worker)
     atomic_store_explicit(&worker->board->requests, n + 1, memory_order_relaxed);
 }
 
-/* The process' main function after fork, called by the master through a pointer. Drops to the configured user,
- * arranges to die with the master, serves until told to stop. Returns the exit status. */
+/* The process' main function after fork, called by the master through a pointer. Drops to the
+ * configured user, arranges to die with the master, serves until told to stop. Returns the exit
+ * status. */
 int worker_run(const struct heritage *heritage, unsigned slot);
 
 #endif

@@ -52,6 +52,13 @@ def end(process, how=signal.SIGTERM, seconds=10.0):
     return process.returncode
 
 
+def children_of(pid):
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
 class Daemon:
     """One cachetastic. config: the text of a configuration file (then flags give nothing), or None: flags."""
 
@@ -102,6 +109,19 @@ class Daemon:
 
     def worker_pids(self):
         return [w["pid"] for w in self.stats()["workers"]]
+
+    def children(self):
+        """The pids of the master's children, from the kernel: whatever state they are in."""
+        return children_of(self.process.pid)
+
+    def connect(self, port=None):
+        """A plain socket to the daemon: its unix socket, or a TCP port of 127.0.0.1."""
+        if port is not None:
+            return socket.create_connection(("127.0.0.1", port), timeout=30 * SLOW)
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(30 * SLOW)
+        s.connect(str(self.socket))
+        return s
 
     def check(self, cache="default"):
         """The validator on the live zone; fails the test on any problem."""

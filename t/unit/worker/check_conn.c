@@ -109,7 +109,8 @@ START_TEST(close_sends_what_was_said_and_lingers)
     fake_answer(1);
     fake_turns(&fake);
     ck_assert_str_eq(fake_received(fd), "l1;a;bye;EOF");
-    /* Until the client closes, what it still sends is thrown away instead of resetting the connection. */
+    /* Until the client closes, what it still sends is thrown away instead of resetting the
+     * connection. */
     ck_assert_uint_eq(fake.worker->n_conns, 1);
     ck_assert_uint_eq(fake_open_sessions(), 0);
     fake_send(fd, "more and more");
@@ -246,12 +247,14 @@ START_TEST(refuses_over_the_limit)
     fake.config.limits.connections = 1;
     first = fake_connect(&fake);
     second = fake_connect(&fake);
-    ck_assert_str_eq(fake_received(second), "-ERR max number of clients reached (limits.connections)\r\nEOF");
+    ck_assert_str_eq(fake_received(second),
+                     "-ERR max number of clients reached (limits.connections)\r\nEOF");
     ck_assert_uint_eq(fake.worker->n_conns, 1);
     close(second);
     fake.listener.protocol = PROTOCOL_HTTP;
     second = fake_connect(&fake);
-    ck_assert_str_eq(fake_received(second), "HTTP 503 max number of clients reached (limits.connections)EOF");
+    ck_assert_str_eq(fake_received(second),
+                     "HTTP 503 max number of clients reached (limits.connections)EOF");
     close(first);
     close(second);
 }

@@ -11,16 +11,19 @@ static enum detect_result detect(const char *text)
     return detect_protocol(slice_cstr(text), LINE_MAX_BYTES);
 }
 
-/* All shorter inputs are undecided or decided alike: bytes that come later cannot change an answer. */
+/* All shorter inputs are undecided or decided alike: bytes that come later cannot change an answer.
+ */
 static void check_decides(const char *text, enum detect_result expected)
 {
     size_t len = strlen(text);
 
-    ck_assert_msg(detect(text) == expected, "%s: got %d, expected %d", text, detect(text), expected);
+    ck_assert_msg(detect(text) == expected, "%s: got %d, expected %d", text, detect(text),
+                  expected);
     for (size_t i = 0; i < len; i++) {
         enum detect_result early = detect_protocol(slice_make(text, i), LINE_MAX_BYTES);
 
-        ck_assert_msg(early == DETECT_MORE || early == expected, "%s cut at %zu: got %d", text, i, early);
+        ck_assert_msg(early == DETECT_MORE || early == expected, "%s cut at %zu: got %d", text, i,
+                      early);
     }
 }
 
@@ -79,10 +82,13 @@ START_TEST(undecided_is_bounded)
     char text[LINE_MAX_BYTES];
 
     memset(text, 'A', sizeof(text));
-    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text) - 1), sizeof(text)), DETECT_MORE);
-    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text)), sizeof(text)), DETECT_MEMCACHED);
+    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text) - 1), sizeof(text)),
+                     DETECT_MORE);
+    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text)), sizeof(text)),
+                     DETECT_MEMCACHED);
     memset(text, '\n', sizeof(text));
-    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text)), sizeof(text)), DETECT_MEMCACHED);
+    ck_assert_int_eq(detect_protocol(slice_make(text, sizeof(text)), sizeof(text)),
+                     DETECT_MEMCACHED);
     /* A request line over the limit is HTTP's to refuse: it says 414. */
     memset(text, 'a', sizeof(text));
     memcpy(text, "GET /", 5);

@@ -1,5 +1,5 @@
-/* Accepting: choice of the worker, handing connections over, adopting a slot without a worker. Two workers on two loops in
- * one process share a scoreboard, as two processes would. */
+/* Accepting: choice of the worker, handing connections over, adopting a slot without a worker. Two
+ * workers on two loops in one process share a scoreboard, as two processes would. */
 #include "fake_worker.h"
 #include "worker/listener.h"
 
