@@ -264,8 +264,10 @@ static int start(struct master *master, struct errmsg *msg)
     heritage->n_sockets = master->sockets.n;
     prepare_file_limit(config);
     if ((status = pidfile_open(&master->pidfile, config->pid_file, msg)) != ERR_OK ||
-        (status = sockets_open_channels(heritage, (unsigned)config->workers, msg)) != ERR_OK ||
-        (status = open_loop(master, msg)) != ERR_OK ||
+        (status = sockets_open_channels(heritage, (unsigned)config->workers, msg)) != ERR_OK)
+        return status;
+    master->channels_open = true;
+    if ((status = open_loop(master, msg)) != ERR_OK ||
         (status = open_caches(master, msg)) != ERR_OK ||
         (master->notify_fd >= 0 && (status = background_detach(msg)) != ERR_OK) ||
         (status = supervise_start(master, msg)) != ERR_OK ||
@@ -296,6 +298,8 @@ static void end(struct master *master)
             log_debug("the event loop was not empty at the end");
     }
     sockets_close(&master->sockets);
+    if (master->channels_open)
+        sockets_close_channels(&master->heritage, (unsigned)master->config->workers);
     pidfile_close(&master->pidfile);
     prepare_undo(&master->heritage);
     signals_close(&master->signals);

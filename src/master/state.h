@@ -41,7 +41,7 @@ struct master {
     struct master_slot slots[SCOREBOARD_MAX];
 
     uv_loop_t loop;
-    bool loop_open;
+    bool loop_open, channels_open; /* what end() has to undo */
     uv_poll_t signal_poll;
     uv_timer_t sweep;     /* config->sweep_interval_ms */
     uv_timer_t heartbeat; /* zone_heartbeat() */

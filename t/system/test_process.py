@@ -271,6 +271,26 @@ def test_stats_survive_a_worker(daemon):
     assert daemon.stats()["caches"]["default"]["puts"] == before
 
 
+def test_deaths_leak_no_descriptors(daemons):
+    daemon = daemons(config=config('workers = 2; respawn_min = "1ms"; respawn_max = "1ms";'))
+
+    def descriptors():
+        return sorted(len(os.listdir(f"/proc/{pid}/fd")) for pid in [daemon.process.pid, *daemon.children()])
+
+    def kill_one():
+        victim = daemon.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: victim not in daemon.children() and len(daemon.children()) == 2, what="a new worker")
+        wait_until(lambda: [w["state"] for w in daemon.stats()["workers"]] == ["serving"] * 2, what="both serving")
+    kill_one()
+    kill_one()
+    daemon.client().close()
+    before = wait_until(descriptors)
+    for _ in range(10):
+        kill_one()
+    wait_until(lambda: descriptors() == before, 5, "the same number of descriptors")
+
+
 @pytest.mark.parametrize("workers", ["1", "3"])
 def test_workers_die_with_the_master(daemons, workers):
     daemon = daemons("--workers", workers, "--memory", "16M")
