@@ -14,18 +14,18 @@ struct column {
 };
 
 static const struct column columns[COLUMNS - 1] = {
-    {"HITS", "hits", NULL, FORMAT_COUNT},
-    {"MISSES", "misses", NULL, FORMAT_COUNT},
-    {"HIT_RATE", "hit_rate", NULL, FORMAT_RATE},
-    {"PUTS", "puts", NULL, FORMAT_COUNT},
-    {"DELETES", "deletes", NULL, FORMAT_COUNT},
-    {"ENTRIES", "entries", NULL, FORMAT_COUNT},
-    {"USED", "bytes", NULL, FORMAT_BYTES},
-    {"SIZE", "memory", "size_bytes", FORMAT_BYTES},
-    {"EVICTED", "evictions", NULL, FORMAT_COUNT},
-    {"EXPIRED", "expirations", NULL, FORMAT_COUNT},
-    {"FALLBACKS", "fallbacks", NULL, FORMAT_COUNT},
-    {"ERRORS", "errors", NULL, FORMAT_COUNT},
+    {"hits", "hits", NULL, FORMAT_COUNT},
+    {"misses", "misses", NULL, FORMAT_COUNT},
+    {"hit_rate", "hit_rate", NULL, FORMAT_RATE},
+    {"puts", "puts", NULL, FORMAT_COUNT},
+    {"deletes", "deletes", NULL, FORMAT_COUNT},
+    {"entries", "entries", NULL, FORMAT_COUNT},
+    {"used", "bytes", NULL, FORMAT_BYTES},
+    {"size", "memory", "size_bytes", FORMAT_BYTES},
+    {"evicted", "evictions", NULL, FORMAT_COUNT},
+    {"expired", "expirations", NULL, FORMAT_COUNT},
+    {"fallbacks", "fallbacks", NULL, FORMAT_COUNT},
+    {"errors", "errors", NULL, FORMAT_COUNT},
 };
 
 static void format_bytes(double bytes, char *cell)
@@ -56,7 +56,7 @@ typedef char row_cells[COLUMNS][CELL_BYTES];
 
 static void fill_titles(row_cells row)
 {
-    snprintf(row[0], CELL_BYTES, "CACHE");
+    snprintf(row[0], CELL_BYTES, "cache");
     for (int i = 1; i < COLUMNS; i++)
         snprintf(row[i], CELL_BYTES, "%s", columns[i - 1].title);
 }
