@@ -23,4 +23,15 @@ void ban_tag(struct zone *zone, struct slice tag);
 /* Bans not yet retired. */
 unsigned ban_active(const struct zone *zone);
 
+/* For src/shm: whether a ban newer than seq matches the key. */
+bool ban_hits(const struct zone *zone, struct slice key, uint64_t seq);
+
+/* For the sweeper: the bans recorded now (seqs: 256 places), and, after a walk over every entry that began
+ * later, their end. */
+void ban_snapshot(const struct zone *zone, uint64_t *seqs);
+void ban_retire(struct zone *zone, const uint64_t *seqs);
+
+/* For repair: free what a dead owner was recording. Returns how many records. */
+unsigned ban_release(struct zone *zone, uint32_t owner);
+
 #endif

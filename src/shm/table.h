@@ -53,7 +53,14 @@ struct table_hit {
     uint32_t value_len;
     uint32_t meta_len;   /* bytes of caller's metadata stored beside the value */
     uint16_t flags;      /* caller's flag bits: TABLE_FLAG_USER and up */
+    /* The engine's own: where table_copy() finds the bytes. */
+    uint32_t first_slab;
+    uint32_t stripe;
+    uint64_t at;
 };
+
+/* Flag bits below this one are the engine's own: set by it, ignored in table_write. */
+#define TABLE_FLAG_USER 0x10
 
 #define TABLE_META_MAX 4096
 #define TABLE_TAGS_MAX 64

@@ -1,0 +1,206 @@
+/* Entries as bytes: sizes, decoding, and reading what may change under one's eyes. */
+#ifndef SHM_ENTRY_H
+#define SHM_ENTRY_H
+
+#include "shm/layout.h"
+#include "shm/table.h"
+
+#define ENTRY_LARGE     0x1 /* the value lies in whole slabs */
+#define ENTRY_EXT       0x2 /* there are tags or metadata */
+#define ENTRY_FLAGS_OWN (TABLE_FLAG_USER - 1)
+
+#define ENTRY_EXPIRY_MAX ((UINT64_C(1) << 40) - 1)
+
+/* An entry's header, read once: every length in it has been checked against its slab's end. */
+struct entry_view {
+    uint64_t at; /* offset of the entry in the zone */
+    uint64_t seq;
+    uint64_t expiry; /* ms from base; 0 = none */
+    uint32_t value_len;
+    uint32_t key_len;
+    uint32_t meta_len;
+    uint32_t n_tags;
+    uint32_t first_slab; /* of a large value */
+    uint32_t tags_at;    /* from the entry's start */
+    uint32_t key_at;
+    uint32_t size; /* bytes in its slab, a multiple of 8 */
+    uint16_t flags;
+};
+
+/* Decode the entry at a zone offset that may be garbage. false: it is none. Locks: none. */
+static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry_view *view);
+
+/* Bytes that count as live for it: header, key, metadata and value. */
+static inline uint64_t entry_bytes(const struct entry_view *view)
+{
+    return view->size + ((view->flags & ENTRY_LARGE) ? (uint64_t)view->value_len : 0);
+}
+
+/* The hash of a key (or tag) in this zone. The only use of xxHash. */
+uint64_t entry_hash(const struct zone *zone, const void *data, size_t len);
+
+/* ms from base as stored; a time before the base becomes 1, long past. */
+uint64_t entry_expiry_pack(const struct zone *zone, uint64_t expires_ms);
+
+static inline uint64_t entry_expires_ms(const struct zone *zone, const struct entry_view *view)
+{
+    return view->expiry == 0 ? 0 : zone->base_ms + view->expiry;
+}
+
+/* Copy bytes that a writer may be changing: no tearing below a word, no assumption by the compiler
+ * that they stay. The caller checks the version afterwards. */
+void entry_copy(void *dst, const char *src, size_t len);
+
+/* Bytes in a slab that an entry needs, its value included unless it is large. */
+static inline uint64_t entry_size(size_t key_len, size_t meta_len, unsigned n_tags, bool large,
+                                  size_t value_len)
+{
+    uint64_t words = n_tags + (n_tags > 0 || meta_len > 0) + large;
+    uint64_t size = ENTRY_HEADER + 4 * words + key_len + meta_len + (large ? 0 : value_len);
+
+    return (size + 7) & ~UINT64_C(7);
+}
+
+/* Write an entry into memory that only the caller knows of. words_tags: hashes, n_tags of them. seq
+ * is set by entry_set_seq() under the lock. Returns where an inline value goes. */
+char *entry_write(struct zone *zone, uint64_t at, const struct table_key *key,
+                  const struct table_write *write, uint32_t first_slab);
+
+static inline struct entry *entry_at(const struct zone *zone, uint64_t at)
+{
+    return layout_at(zone, at);
+}
+
+static inline void entry_set_seq(struct zone *zone, uint64_t at, uint64_t seq)
+{
+    struct entry *e = entry_at(zone, at);
+    uint64_t w0 = atomic_load_explicit(&e->w0, memory_order_relaxed);
+
+    atomic_store_explicit(&e->w0, (w0 & ~LAYOUT_SEQ_MASK) | seq, memory_order_relaxed);
+}
+
+static inline void entry_set_expiry(struct zone *zone, uint64_t at, uint64_t expiry)
+{
+    struct entry *e = entry_at(zone, at);
+    uint64_t w1 = atomic_load_explicit(&e->w1, memory_order_relaxed);
+
+    atomic_store_explicit(&e->w1, (w1 & ~ENTRY_EXPIRY_MAX) | expiry, memory_order_relaxed);
+}
+
+static inline uint32_t entry_word(const struct zone *zone, const struct entry_view *view,
+                                  uint32_t at)
+{
+    const _Atomic uint32_t *word = layout_at(zone, view->at + at);
+
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline uint32_t entry_tag(const struct zone *zone, const struct entry_view *view, uint32_t i)
+{
+    return entry_word(zone, view, view->tags_at + 4 * i);
+}
+
+static inline const char *entry_key(const struct zone *zone, const struct entry_view *view)
+{
+    return layout_at(zone, view->at + view->key_at);
+}
+
+/* READ_ONCE of an unaligned word: one load, never repeated or split by the compiler. */
+typedef uint64_t __attribute__((may_alias, aligned(1))) entry_u64;
+typedef uint32_t __attribute__((may_alias, aligned(1))) entry_u32;
+
+static inline uint64_t entry_load64(const char *p)
+{
+    return *(const volatile entry_u64 *)p;
+}
+
+static inline uint32_t entry_load32(const char *p)
+{
+    return *(const volatile entry_u32 *)p;
+}
+
+/* Compare changing bytes with steady ones. Whole words, the last one overlapping. */
+static inline bool entry_equal(const char *moving, const char *steady, size_t len)
+{
+    size_t i = 0;
+
+    if (len >= 8) {
+        for (; i + 8 <= len; i += 8) {
+            if (entry_load64(moving + i) != entry_load64(steady + i))
+                return false;
+        }
+        return entry_load64(moving + len - 8) == entry_load64(steady + len - 8);
+    }
+    if (len >= 4)
+        return entry_load32(moving) == entry_load32(steady) &&
+               entry_load32(moving + len - 4) == entry_load32(steady + len - 4);
+    for (; i < len; i++) {
+        if (((const volatile char *)moving)[i] != steady[i])
+            return false;
+    }
+    return true;
+}
+
+static inline bool entry_has_key(const struct zone *zone, const struct entry_view *view,
+                                 struct slice key)
+{
+    return view->key_len == key.len && entry_equal(entry_key(zone, view), key.data, key.len);
+}
+
+/* The end of the slab that an offset inside the slabs lies in. */
+static inline uint64_t entry_slab_end(const struct zone *zone, uint64_t at)
+{
+    uint64_t mask = (UINT64_C(1) << zone->g.slab_shift) - 1;
+
+    return zone->g.slabs + ((at - zone->g.slabs) | mask) + 1;
+}
+
+static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry_view *view)
+{
+    const struct entry *e;
+    uint64_t w0, w1, end, size;
+    uint32_t word = ENTRY_HEADER;
+
+    if (at < zone->g.slabs || at >= zone->slabs_end)
+        return false;
+    end = entry_slab_end(zone, at);
+    if (end - at < ENTRY_HEADER + 8)
+        return false;
+    e = entry_at(zone, at);
+    w0 = atomic_load_explicit(&e->w0, memory_order_relaxed);
+    w1 = atomic_load_explicit(&e->w1, memory_order_relaxed);
+    view->at = at;
+    view->seq = w0 & LAYOUT_SEQ_MASK;
+    view->flags = (uint16_t)(w0 >> 48);
+    view->expiry = w1 & ENTRY_EXPIRY_MAX;
+    view->key_len = (w1 >> 40) & 0xffff;
+    view->value_len = atomic_load_explicit(&e->value_len, memory_order_relaxed);
+    view->meta_len = 0;
+    view->n_tags = 0;
+    view->first_slab = LAYOUT_NONE;
+    if (view->flags & ENTRY_EXT) {
+        uint32_t ext = entry_word(zone, view, word);
+
+        view->n_tags = ext >> 16;
+        view->meta_len = ext & 0xffff;
+        word += 4;
+    }
+    if (view->flags & ENTRY_LARGE) {
+        view->first_slab = entry_word(zone, view, word);
+        word += 4;
+        if (view->first_slab >= zone->g.n_slabs)
+            return false;
+    }
+    view->tags_at = word;
+    view->key_at = word + 4 * view->n_tags;
+    size = (uint64_t)view->key_at + view->key_len + view->meta_len;
+    if (!(view->flags & ENTRY_LARGE))
+        size += view->value_len;
+    size = (size + 7) & ~UINT64_C(7);
+    if (view->key_len == 0 || size > end - at)
+        return false;
+    view->size = (uint32_t)size;
+    return true;
+}
+
+#endif

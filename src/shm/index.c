@@ -1,0 +1,419 @@
+#include "shm/index.h"
+
+#include "shm/lock.h"
+#include "shm/valid.h"
+
+#define LINKED_TRIES 3
+
+static void set_slot(struct bucket *bucket, unsigned slot, uint64_t word)
+{
+    atomic_store_explicit(&bucket->slot[slot], word, memory_order_release);
+}
+
+/* A killed process has done exactly what stands before the instruction it died at, provided that
+ * the compiler keeps the order: hence the signal fences. */
+static void set_intent(struct stripe *stripe, uint32_t intent, uint64_t old_word, uint64_t new_word)
+{
+    atomic_store_explicit(&stripe->intent_old, old_word, memory_order_relaxed);
+    atomic_store_explicit(&stripe->intent_new, new_word, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&stripe->intent, intent, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void clear_intent(struct stripe *stripe)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&stripe->intent, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+void index_begin_locked(struct zone *zone, struct stripe *stripe, struct bucket *head,
+                        uint64_t old_word, uint64_t new_word)
+{
+    struct index_array a = index_array(zone, stripe);
+    uint32_t version = atomic_load_explicit(&head->version, memory_order_relaxed);
+
+    lock_assert(zone, stripe);
+    set_intent(stripe, (uint32_t)(head - a.buckets) + 1, old_word, new_word);
+    atomic_store_explicit(&head->version, version + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+void index_end_locked(struct zone *zone, struct stripe *stripe, struct bucket *head)
+{
+    uint32_t version = atomic_load_explicit(&head->version, memory_order_relaxed);
+
+    lock_assert(zone, stripe);
+    atomic_store_explicit(&head->version, version + 1, memory_order_release);
+    clear_intent(stripe);
+}
+
+static uint64_t last_clear(const struct zone *zone)
+{
+    return atomic_load_explicit(&zone->events->last_clear, memory_order_acquire);
+}
+
+static void add_to(_Atomic uint64_t *word, uint64_t n)
+{
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static void count(struct stripe *stripe, const struct entry_view *view, bool add)
+{
+    uint64_t bytes = entry_bytes(view);
+    uint32_t entries = atomic_load_explicit(&stripe->entries, memory_order_relaxed);
+
+    if (view->seq < atomic_load_explicit(&stripe->count_seq, memory_order_relaxed))
+        return;
+    add_to(&stripe->live_bytes, add ? bytes : -bytes);
+    atomic_store_explicit(&stripe->entries, add ? entries + 1 : entries - 1, memory_order_relaxed);
+}
+
+static void count_slab(struct zone *zone, const struct entry_view *view, bool add)
+{
+    struct slab *slab = &zone->slabs[slab_of(zone, view->at)];
+
+    if (add) {
+        atomic_fetch_add_explicit(&slab->live, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&slab->live_bytes, view->size, memory_order_relaxed);
+    } else {
+        atomic_fetch_sub_explicit(&slab->live, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&slab->live_bytes, view->size, memory_order_relaxed);
+    }
+}
+
+static bool older_slab(const struct zone *zone, uint64_t word, uint64_t clear)
+{
+    const struct slab *slab = &zone->slabs[slab_of(zone, index_offset(word))];
+
+    return atomic_load_explicit(&slab->max_seq, memory_order_relaxed) < clear;
+}
+
+void index_recount(struct zone *zone, struct stripe *stripe)
+{
+    struct index_array a = index_array(zone, stripe);
+    uint64_t clear = last_clear(zone);
+    uint64_t bytes = 0;
+    uint32_t entries = 0;
+
+    for (uint32_t h = 0; h < a.primary; h++) {
+        for (struct bucket *b = &a.buckets[h]; b != NULL; b = index_next(&a, b)) {
+            for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+                uint64_t word = index_load(b, i);
+                struct entry_view view;
+
+                if (word == 0 || (word & SLOT_LINK) || older_slab(zone, word, clear))
+                    continue;
+                if (!entry_view(zone, index_offset(word), &view) || view.seq < clear)
+                    continue;
+                entries++;
+                bytes += entry_bytes(&view);
+            }
+        }
+    }
+    atomic_store_explicit(&stripe->entries, entries, memory_order_relaxed);
+    atomic_store_explicit(&stripe->live_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&stripe->count_seq, clear, memory_order_relaxed);
+}
+
+void index_refresh_locked(struct zone *zone, struct stripe *stripe)
+{
+    lock_assert(zone, stripe);
+    if (atomic_load_explicit(&stripe->count_seq, memory_order_relaxed) >= last_clear(zone))
+        return;
+    /* A count, not a zero: a store that ran beside the clear may already be the newer one. */
+    set_intent(stripe, 1, 0, 0);
+    index_recount(zone, stripe);
+    clear_intent(stripe);
+}
+
+int index_linked(struct zone *zone, uint64_t hash, uint64_t offset)
+{
+    struct stripe *stripe = layout_stripe(zone, hash);
+    uint64_t want = index_word(hash, offset);
+
+    for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
+        uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+        struct index_array a = index_unpack(zone, table);
+        struct bucket *head = index_head(&a, hash);
+        uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
+        uint32_t hops = a.total;
+        int found = 0;
+
+        if (version & 1)
+            continue;
+        for (struct bucket *b = head; b != NULL && hops > 0; b = index_next(&a, b), hops--) {
+            for (unsigned i = 0; i < LAYOUT_SLOTS; i++)
+                found |= index_identity(index_load(b, i)) == want;
+        }
+        if (index_unchanged(head, version) &&
+            atomic_load_explicit(&stripe->table, memory_order_relaxed) == table)
+            return found;
+    }
+    return -1;
+}
+
+bool index_spot_locked(struct zone *zone, struct stripe *stripe, uint64_t hash, uint64_t offset,
+                       struct index_spot *spot)
+{
+    struct index_array a = index_array(zone, stripe);
+    uint64_t want = index_word(hash, offset);
+
+    lock_assert(zone, stripe);
+    spot->head = index_head(&a, hash);
+    for (struct bucket *b = spot->head; b != NULL; b = index_next(&a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            spot->bucket = b;
+            spot->slot = i;
+            spot->word = index_load(b, i);
+            if (index_identity(spot->word) == want)
+                return true;
+        }
+    }
+    spot->word = 0;
+    return false;
+}
+
+bool index_large_locked(struct zone *zone, struct stripe *stripe, uint64_t hash, uint32_t first,
+                        struct index_spot *spot, struct entry_view *view)
+{
+    struct index_array a = index_array(zone, stripe);
+
+    lock_assert(zone, stripe);
+    spot->head = index_head(&a, hash);
+    for (struct bucket *b = spot->head; b != NULL; b = index_next(&a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            spot->bucket = b;
+            spot->slot = i;
+            spot->word = index_load(b, i);
+            if (spot->word >> SLOT_TAG_SHIFT != layout_tag(hash) || spot->word == 0 ||
+                (spot->word & SLOT_LINK))
+                continue;
+            if (entry_view(zone, index_offset(spot->word), view) && (view->flags & ENTRY_LARGE) &&
+                view->first_slab == first)
+                return true;
+        }
+    }
+    spot->word = 0;
+    return false;
+}
+
+/* Take an overflow bucket out of its chain when nothing is left in it but, perhaps, a link. */
+static void drop_if_empty(const struct index_array *a, struct bucket *head, struct bucket *bucket)
+{
+    struct bucket *before = head;
+    uint64_t last = index_load(bucket, LAYOUT_SLOTS - 1);
+
+    if (bucket == head || (last != 0 && (last & SLOT_LINK) == 0))
+        return;
+    for (unsigned i = 0; i < LAYOUT_SLOTS - 1; i++) {
+        if (index_load(bucket, i) != 0)
+            return;
+    }
+    while (before != NULL && index_next(a, before) != bucket)
+        before = index_next(a, before);
+    if (before == NULL)
+        return;
+    set_slot(before, LAYOUT_SLOTS - 1, last);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&bucket->used, 0, memory_order_release);
+}
+
+/* The first slab of a large value that is about to lose its entry: from now on ours to free. */
+static uint32_t claim_large(struct zone *zone, const struct entry_view *view)
+{
+    uint64_t word;
+
+    if ((view->flags & ENTRY_LARGE) == 0)
+        return LAYOUT_NONE;
+    word = slab_load(zone, view->first_slab);
+    if (slab_state(word) != SLAB_LARGE ||
+        !slab_move(zone, view->first_slab, word, SLAB_RECLAIM, zone->owner))
+        return LAYOUT_NONE;
+    return view->first_slab;
+}
+
+uint32_t index_unlink_locked(struct zone *zone, struct stripe *stripe,
+                             const struct index_spot *spot, const struct entry_view *view)
+{
+    struct index_array a = index_array(zone, stripe);
+    uint32_t large;
+
+    index_refresh_locked(zone, stripe);
+    index_begin_locked(zone, stripe, spot->head, spot->word, 0);
+    large = claim_large(zone, view);
+    set_slot(spot->bucket, spot->slot, 0);
+    drop_if_empty(&a, spot->head, spot->bucket);
+    count(stripe, view, false);
+    count_slab(zone, view, false);
+    index_end_locked(zone, stripe, spot->head);
+    return large;
+}
+
+/* A free slot in the chain. */
+static bool find_empty(const struct index_array *a, struct index_spot *spot)
+{
+    for (struct bucket *b = spot->head; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            if (index_load(b, i) != 0)
+                continue;
+            spot->bucket = b;
+            spot->slot = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A slot whose whole slab is dead; with any set, else the slot whose slab is the oldest. */
+static bool find_victim(const struct zone *zone, const struct index_array *a,
+                        struct index_spot *spot, uint64_t now_ms, bool any)
+{
+    uint64_t oldest = UINT64_MAX;
+
+    for (struct bucket *b = spot->head; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            uint64_t word = index_load(b, i);
+            uint64_t stamp;
+            uint32_t slab;
+
+            if (word & SLOT_LINK)
+                continue;
+            slab = slab_of(zone, index_offset(word));
+            stamp = atomic_load_explicit(&zone->slabs[slab].stamp, memory_order_relaxed);
+            if (any ? stamp >= oldest : !slab_dead(zone, slab, now_ms))
+                continue;
+            oldest = stamp;
+            spot->bucket = b;
+            spot->slot = i;
+            spot->word = word;
+            if (!any)
+                return true;
+        }
+    }
+    return oldest != UINT64_MAX;
+}
+
+static struct bucket *alloc_overflow(struct stripe *stripe, const struct index_array *a,
+                                     struct bucket *head)
+{
+    uint32_t n = a->total - a->primary;
+    uint32_t at = atomic_load_explicit(&stripe->overflow_hint, memory_order_relaxed);
+
+    for (uint32_t k = 0; k < n; k++, at++) {
+        struct bucket *b;
+
+        if (at >= n)
+            at = 0;
+        b = &a->buckets[a->primary + at];
+        if (atomic_load_explicit(&b->used, memory_order_relaxed) != 0)
+            continue;
+        atomic_store_explicit(&b->used, (uint32_t)(head - a->buckets) + 1, memory_order_relaxed);
+        atomic_store_explicit(&stripe->overflow_hint, at + 1, memory_order_relaxed);
+        return b;
+    }
+    return NULL;
+}
+
+/* Lengthen the chain by one bucket that already holds word: the last slot of the chain moves into
+ * it first, then one store turns that slot into the link. Inside index_begin/end. */
+static void extend(const struct index_array *a, struct bucket *head, struct bucket *fresh,
+                   uint64_t word)
+{
+    struct bucket *tail = head;
+
+    while (index_next(a, tail) != NULL)
+        tail = index_next(a, tail);
+    set_slot(fresh, 0, index_load(tail, LAYOUT_SLOTS - 1));
+    set_slot(fresh, 1, word);
+    for (unsigned i = 2; i < LAYOUT_SLOTS; i++)
+        set_slot(fresh, i, 0);
+    atomic_signal_fence(memory_order_seq_cst);
+    set_slot(tail, LAYOUT_SLOTS - 1, SLOT_LINK | (uint64_t)(fresh - a->buckets));
+}
+
+/* Entries replaced because their chain is full, not because of their key. */
+static void count_evicted(struct zone *zone, const struct entry_view *view, uint64_t now_ms)
+{
+    struct slice key = slice_make(entry_key(zone, view), view->key_len);
+    enum validity v = valid_entry(zone, view, key, now_ms);
+
+    if (v == VALID_EXPIRED)
+        stat_add(zone, STAT_EXPIRATIONS, 1);
+    else if (v != VALID_GONE)
+        stat_add(zone, STAT_EVICTIONS, 1);
+}
+
+/* Choose where a key that is not there goes: spot->bucket, with spot->word the victim's or 0; or
+ * NULL in spot->bucket: lengthen the chain. */
+static void choose_slot(const struct zone *zone, const struct index_array *a,
+                        struct index_spot *spot, uint64_t now_ms)
+{
+    bool room = false;
+
+    spot->word = 0;
+    if (find_empty(a, spot) || find_victim(zone, a, spot, now_ms, false))
+        return;
+    for (uint32_t i = a->primary; i < a->total && !room; i++)
+        room = atomic_load_explicit(&a->buckets[i].used, memory_order_relaxed) == 0;
+    spot->bucket = NULL;
+    if (!room)
+        find_victim(zone, a, spot, now_ms, true);
+}
+
+static void publish_word(struct stripe *stripe, const struct index_array *a,
+                         const struct index_spot *spot, uint64_t word)
+{
+    if (spot->bucket != NULL)
+        set_slot(spot->bucket, spot->slot, word);
+    else
+        extend(a, spot->head, alloc_overflow(stripe, a, spot->head), word);
+}
+
+static void publish_large(struct zone *zone, const struct entry_view *view)
+{
+    uint64_t word;
+    bool moved;
+
+    if ((view->flags & ENTRY_LARGE) == 0)
+        return;
+    word = slab_load(zone, view->first_slab);
+    moved = slab_move(zone, view->first_slab, word, SLAB_LARGE, 0);
+    assert(moved); /* open and ours until here */
+    (void)moved;
+}
+
+uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
+                              const struct index_spot *found, uint64_t hash,
+                              const struct entry_view *view, uint64_t now_ms)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot = *found;
+    uint64_t word = index_word(hash, view->at);
+    struct entry_view old;
+    bool replaces = false;
+    uint32_t large = LAYOUT_NONE;
+
+    index_refresh_locked(zone, stripe);
+    if (spot.word == 0)
+        choose_slot(zone, &a, &spot, now_ms);
+    if (spot.word != 0)
+        replaces = entry_view(zone, index_offset(spot.word), &old);
+    if (replaces && found->word == 0)
+        count_evicted(zone, &old, now_ms);
+    index_begin_locked(zone, stripe, spot.head, spot.word, word);
+    if (replaces)
+        large = claim_large(zone, &old);
+    publish_word(stripe, &a, &spot, word);
+    publish_large(zone, view);
+    if (replaces) {
+        count(stripe, &old, false);
+        count_slab(zone, &old, false);
+    }
+    count(stripe, view, true);
+    count_slab(zone, view, true);
+    index_end_locked(zone, stripe, spot.head);
+    return large;
+}

@@ -1,0 +1,368 @@
+#include "shm/repair.h"
+
+#include "shm/ban.h"
+#include "shm/evict.h"
+#include "shm/index.h"
+#include "shm/lock.h"
+#include "shm/process.h"
+#include "shm/stub.h"
+
+#include <unistd.h>
+
+#define LOCK_PATIENCE 200 /* times LOCK_WAIT_MS for a stripe that a living process holds */
+
+struct repair {
+    struct zone *zone;
+    uint32_t dead; /* owner id */
+    bool suspect;
+    struct repair_report *report;
+};
+
+/* Whether a slot word leads to an entry that belongs in this chain. */
+static bool slot_sane(struct zone *zone, const struct stripe *stripe, const struct index_array *a,
+                      const struct bucket *head, uint64_t word)
+{
+    struct entry_view view;
+    uint64_t hash;
+
+    if (!entry_view(zone, index_offset(word), &view))
+        return false;
+    hash = entry_hash(zone, entry_key(zone, &view), view.key_len);
+    return layout_stripe(zone, hash) == stripe && index_head(a, hash) == head &&
+           layout_tag(hash) == word >> SLOT_TAG_SHIFT &&
+           slab_state(slab_load(zone, slab_of(zone, view.at))) != SLAB_FREE;
+}
+
+/* The chain of an odd head: every slot was stored whole; what does not lead to an entry of this
+ * chain goes. */
+static void check_chain(struct repair *r, const struct stripe *stripe, const struct index_array *a,
+                        struct bucket *head)
+{
+    for (struct bucket *b = head; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            uint64_t word = index_load(b, i);
+
+            if (word == 0 || ((word & SLOT_LINK) && i == LAYOUT_SLOTS - 1) ||
+                slot_sane(r->zone, stripe, a, head, word))
+                continue;
+            atomic_store_explicit(&b->slot[i], 0, memory_order_release);
+            r->report->slots++;
+        }
+    }
+}
+
+static void make_even(struct bucket *head)
+{
+    uint32_t version = atomic_load_explicit(&head->version, memory_order_relaxed);
+
+    if (version & 1)
+        atomic_store_explicit(&head->version, version + 1, memory_order_release);
+}
+
+/* Overflow buckets that no chain leads to are free. */
+static void mend_overflow(const struct index_array *a)
+{
+    for (uint32_t i = a->primary; i < a->total; i++) {
+        struct bucket *b = &a->buckets[i];
+        uint32_t head = atomic_load_explicit(&b->used, memory_order_relaxed);
+        bool linked = false;
+
+        if (head == 0 || head > a->primary)
+            continue;
+        for (struct bucket *c = &a->buckets[head - 1]; c != NULL && !linked; c = index_next(a, c))
+            linked = c == b;
+        if (!linked)
+            atomic_store_explicit(&b->used, 0, memory_order_release);
+    }
+}
+
+/* Drop everything in a stripe whose memory is suspect. Each head's version moves, so that readers
+ * notice. */
+static void clear_stripe(struct repair *r, const struct index_array *a)
+{
+    for (uint32_t h = 0; h < a->primary; h++) {
+        uint32_t version = atomic_load_explicit(&a->buckets[h].version, memory_order_relaxed) | 1;
+
+        atomic_store_explicit(&a->buckets[h].version, version, memory_order_relaxed);
+        atomic_thread_fence(memory_order_release);
+    }
+    for (uint32_t i = 0; i < a->total; i++) {
+        for (unsigned s = 0; s < LAYOUT_SLOTS; s++) {
+            r->report->slots += index_load(&a->buckets[i], s) != 0;
+            atomic_store_explicit(&a->buckets[i].slot[s], 0, memory_order_relaxed);
+        }
+        atomic_store_explicit(&a->buckets[i].used, 0, memory_order_relaxed);
+    }
+    for (uint32_t h = 0; h < a->primary; h++)
+        make_even(&a->buckets[h]);
+}
+
+/* The slabs whose counts a half-done change touched. */
+static void mark_inexact(struct zone *zone, uint64_t word)
+{
+    uint64_t at = index_offset(word);
+
+    if (word != 0 && at >= zone->g.slabs && at < zone->slabs_end)
+        atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
+}
+
+/* A stripe whose lock the dead owner holds; the word stays its until the end. */
+static void repair_stripe(struct repair *r, struct stripe *stripe)
+{
+    struct index_array a = index_array(r->zone, stripe);
+    uint32_t intent = atomic_load_explicit(&stripe->intent, memory_order_acquire);
+
+    if (r->suspect) {
+        clear_stripe(r, &a);
+        index_recount(r->zone, stripe);
+    } else if (intent != 0 && intent <= a.primary) {
+        struct bucket *head = &a.buckets[intent - 1];
+
+        if (atomic_load_explicit(&head->version, memory_order_relaxed) & 1)
+            check_chain(r, stripe, &a, head);
+        mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_old, memory_order_relaxed));
+        mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_new, memory_order_relaxed));
+        mend_overflow(&a);
+        index_recount(r->zone, stripe);
+        make_even(head);
+    }
+    r->report->stubs += stub_mend(r->zone, stripe);
+    atomic_store_explicit(&stripe->intent, 0, memory_order_release);
+    lock_break(stripe);
+    r->report->locks++;
+}
+
+static void repair_locks(struct repair *r)
+{
+    for (uint32_t i = 0; i < LAYOUT_STRIPES; i++) {
+        if (lock_owner(&r->zone->stripes[i]) == r->dead)
+            repair_stripe(r, &r->zone->stripes[i]);
+    }
+}
+
+/* A stripe's lock, for work on what the dead one left. Its holder may be dead too: then that is
+ * repaired first. A living holder is waited for, about a second at most. */
+static bool take(struct repair *r, struct stripe *stripe)
+{
+    for (int i = 0; i < LOCK_PATIENCE; i++) {
+        uint32_t holder;
+
+        if (lock_take(r->zone, stripe))
+            return true;
+        holder = lock_owner(stripe);
+        if (holder != 0 && holder <= ZONE_MAX_OWNERS && holder != r->zone->owner &&
+            !process_alive(atomic_load(&layout_owner(r->zone, holder)->identity))) {
+            struct repair other = *r;
+
+            other.dead = holder;
+            repair_locks(&other);
+        }
+    }
+    return false;
+}
+
+/* Whether the table points to the entry of a large value. Makes the first slab agree: LARGE when it
+ * does, ours when it does not. */
+static bool settle_large(struct repair *r, uint32_t first)
+{
+    struct zone *zone = r->zone;
+    uint64_t hash = atomic_load_explicit(&zone->slabs[first].hash, memory_order_relaxed);
+    struct stripe *stripe = layout_stripe(zone, hash);
+    struct index_spot spot;
+    struct entry_view view;
+    bool linked, moved;
+
+    if (!take(r, stripe))
+        return true;
+    linked = index_large_locked(zone, stripe, hash, first, &spot, &view);
+    moved = linked ? slab_move(zone, first, slab_load(zone, first), SLAB_LARGE, 0)
+                   : slab_move(zone, first, slab_load(zone, first), SLAB_RECLAIM, zone->owner);
+    lock_drop(zone, stripe);
+    return linked || !moved;
+}
+
+/* The bodies of a value whose writer died before it was complete: still open, or in reclaim. */
+static void repair_body(struct repair *r, uint32_t slab, uint64_t word)
+{
+    if (slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner)) {
+        slab_free(r->zone, slab);
+        r->report->slabs++;
+    }
+}
+
+static void repair_head(struct repair *r, uint32_t slab)
+{
+    if (!settle_large(r, slab)) {
+        slab_chain_free(r->zone, slab);
+        r->report->slabs++;
+    }
+}
+
+/* An ordinary slab that was open or being emptied: the emptying is finished, an open one sealed. */
+static void repair_slab(struct repair *r, uint32_t slab, uint64_t word)
+{
+    struct evict_budget budget = EVICT_UNLIMITED;
+    struct reclaim reclaim;
+
+    if (slab_state(word) == SLAB_OPEN && !r->suspect) {
+        slab_seal(r->zone, slab, word);
+        r->report->slabs++;
+        return;
+    }
+    if (!slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner))
+        return;
+    r->report->slabs++;
+    reclaim = (struct reclaim){.slab = slab};
+    if (r->suspect && evict_purge(r->zone, slab))
+        slab_free(r->zone, slab);
+    else
+        evict_run(r->zone, &reclaim, 0, &budget, true);
+}
+
+static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word)
+{
+    uint32_t flags = atomic_load_explicit(&r->zone->slabs[slab].flags, memory_order_relaxed);
+
+    *word = slab_load(r->zone, slab);
+    return slab_owner(*word) == r->dead && (flags & (SLAB_HEAD | SLAB_BODY)) == kind &&
+           (slab_state(*word) == SLAB_OPEN || slab_state(*word) == SLAB_RECLAIM);
+}
+
+/* Ordinary slabs first, because emptying them may unlink large values; then first slabs, which lead
+ * to the rest of their chains; then what is left of chains. */
+static void repair_slabs(struct repair *r)
+{
+    uint64_t word;
+
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        if (slab_state(slab_load(r->zone, i)) == SLAB_FREE)
+            slab_mark_free(r->zone, i); /* it may have died between the two */
+        if (owned(r, i, 0, &word))
+            repair_slab(r, i, word);
+    }
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        if (owned(r, i, SLAB_HEAD, &word))
+            repair_head(r, i);
+    }
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        if (owned(r, i, SLAB_BODY, &word))
+            repair_body(r, i, word);
+    }
+}
+
+/* Remove every entry of the chain with this hash: the key itself is not known any more. */
+static uint32_t unlink_hash_locked(struct repair *r, struct stripe *stripe, uint64_t hash)
+{
+    struct zone *zone = r->zone;
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot = {.head = index_head(&a, hash)};
+
+    for (struct bucket *b = spot.head; b != NULL; b = index_next(&a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            struct entry_view view;
+
+            spot.bucket = b;
+            spot.slot = i;
+            spot.word = index_load(b, i);
+            if (spot.word >> SLOT_TAG_SHIFT != layout_tag(hash) || spot.word == 0 ||
+                (spot.word & SLOT_LINK) || !entry_view(zone, index_offset(spot.word), &view) ||
+                entry_hash(zone, entry_key(zone, &view), view.key_len) != hash)
+                continue;
+            return index_unlink_locked(zone, stripe, &spot, &view);
+        }
+    }
+    return LAYOUT_NONE;
+}
+
+/* A stub that the dead owner held or wrote under. A write of unknown outcome leaves the key absent.
+ */
+static void repair_stub(struct repair *r, struct stub *stub)
+{
+    uint64_t hash = *(const volatile uint64_t *)&stub->hash;
+    struct stripe *stripe = layout_stripe(r->zone, hash);
+    uint32_t large = LAYOUT_NONE;
+
+    if (atomic_load_explicit(&stub->kind, memory_order_acquire) == STUB_NONE) {
+        uint32_t dead = r->dead; /* claimed and not yet in a chain, or out of it and not yet free */
+
+        atomic_compare_exchange_strong(&stub->claim, &dead, 0);
+        return;
+    }
+    if (!take(r, stripe))
+        return; /* its deadline will end it */
+    if (stub->hash == hash && stub_involves(stub, r->dead)) {
+        if (atomic_load_explicit(&stub->kind, memory_order_relaxed) == STUB_WRITE) {
+            large = unlink_hash_locked(r, stripe, hash);
+            stub->touched = 1;
+        }
+        stub_forget_locked(r->zone, stripe, stub, r->dead);
+        r->report->stubs++;
+    }
+    lock_drop(r->zone, stripe);
+    if (large != LAYOUT_NONE)
+        slab_chain_free(r->zone, large);
+}
+
+static void repair_stubs(struct repair *r)
+{
+    for (uint32_t i = 0; i < r->zone->g.n_stubs; i++) {
+        struct stub *stub = layout_stub(r->zone, i);
+
+        if (atomic_load_explicit(&stub->claim, memory_order_acquire) != 0 &&
+            stub_involves(stub, r->dead))
+            repair_stub(r, stub);
+    }
+}
+
+static void wake_all(struct zone *zone)
+{
+    for (uint32_t i = 0; i < LAYOUT_STRIPES; i++)
+        lock_wake(&zone->stripes[i]);
+}
+
+/* One repairer at a time; one that died itself is succeeded. */
+static bool claim_repair(struct owner *owner, uint64_t me)
+{
+    uint64_t other = atomic_load(&owner->repairer);
+
+    if (other == me)
+        return true;
+    if (other != 0 && process_alive(other))
+        return false;
+    return atomic_compare_exchange_strong(&owner->repairer, &other, me);
+}
+
+static void repair_owner(struct repair *r)
+{
+    struct owner *owner = layout_owner(r->zone, r->dead);
+
+    repair_locks(r);
+    repair_slabs(r);
+    repair_stubs(r);
+    ban_release(r->zone, r->dead);
+    wake_all(r->zone);
+    stat_add(r->zone, STAT_REPAIRS, 1);
+    atomic_store(&owner->repairer, 0);
+    atomic_store(&owner->identity, 0);
+}
+
+int repair_process(struct zone *zone, pid_t pid, bool suspect, struct repair_report *report)
+{
+    struct repair_report ignored = {0};
+    uint64_t me = process_identity(getpid());
+    int found = 0;
+
+    assert(zone->owner != 0);
+    for (uint32_t id = 1; id <= ZONE_MAX_OWNERS; id++) {
+        struct owner *owner = layout_owner(zone, id);
+        uint64_t identity = atomic_load(&owner->identity);
+        struct repair r = {zone, id, suspect, report != NULL ? report : &ignored};
+
+        if (identity == 0 || process_pid(identity) != pid || process_alive(identity) ||
+            !claim_repair(owner, me))
+            continue;
+        repair_owner(&r);
+        found = 1;
+    }
+    return found;
+}

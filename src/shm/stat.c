@@ -1,0 +1,81 @@
+#include "shm/slab.h"
+#include "shm/table.h"
+
+static const char *const names[STAT_COUNT] = {
+#define STAT_NAME(id, name, text) [STAT_##id] = name,
+    STAT_LIST(STAT_NAME)
+#undef STAT_NAME
+};
+
+static const char *const texts[STAT_COUNT] = {
+#define STAT_TEXT(id, name, text) [STAT_##id] = text,
+    STAT_LIST(STAT_TEXT)
+#undef STAT_TEXT
+};
+
+const char *stat_name(enum counter counter)
+{
+    return names[counter];
+}
+
+const char *stat_text(enum counter counter)
+{
+    return texts[counter];
+}
+
+void stat_add(struct zone *zone, enum counter counter, uint64_t n)
+{
+    _Atomic uint64_t *word;
+
+    assert(zone->owner != 0);
+    word = &zone->counters[counter]; /* nobody else writes it: no read-modify-write needed */
+    atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* Row 0 is the baseline, row i the owner with id i. */
+static _Atomic uint64_t *row(const struct zone *zone, uint32_t i)
+{
+    return (_Atomic uint64_t *)layout_at(zone, zone->g.counters) + (uint64_t)i * LAYOUT_COUNTERS;
+}
+
+static uint64_t sum(const struct zone *zone, unsigned counter)
+{
+    uint64_t total = 0;
+
+    for (uint32_t id = 1; id <= ZONE_MAX_OWNERS; id++)
+        total += atomic_load_explicit(&row(zone, id)[counter], memory_order_relaxed);
+    return total;
+}
+
+void stat_sum(const struct zone *zone, uint64_t out[STAT_COUNT])
+{
+    for (unsigned i = 0; i < STAT_COUNT; i++) {
+        uint64_t base = atomic_load_explicit(&row(zone, 0)[i], memory_order_relaxed);
+
+        out[i] = sum(zone, i) - base;
+    }
+}
+
+void stat_reset(struct zone *zone)
+{
+    for (unsigned i = 0; i < STAT_COUNT; i++)
+        atomic_store_explicit(&row(zone, 0)[i], sum(zone, i), memory_order_relaxed);
+}
+
+void stat_memory(const struct zone *zone, struct stat_memory *out)
+{
+    out->size_bytes = zone->g.size;
+    out->index_bytes = zone->g.slabs;
+    out->slab_bytes = slab_bytes(zone);
+    out->slabs = zone->g.n_slabs;
+    out->slabs_free = 0;
+    out->slabs_open = 0;
+    for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
+        enum slab_state state = slab_state(slab_load(zone, i));
+
+        out->slabs_free += state == SLAB_FREE;
+        out->slabs_open += state == SLAB_OPEN;
+    }
+    out->live_bytes = table_bytes(zone);
+}

@@ -1,0 +1,241 @@
+#include "shm/stub.h"
+
+#include "shm/lock.h"
+
+#include <string.h>
+
+#define PROBES 256
+
+static uint32_t index_of(const struct zone *zone, const struct stub *stub)
+{
+    return (uint32_t)(stub - layout_stub(zone, 0));
+}
+
+static struct stub *follow(const struct zone *zone, _Atomic uint32_t *link)
+{
+    uint32_t i = atomic_load_explicit(link, memory_order_relaxed);
+
+    return i == 0 || i > zone->g.n_stubs ? NULL : layout_stub(zone, i - 1);
+}
+
+static struct stub *find(struct zone *zone, struct stripe *stripe, uint64_t hash)
+{
+    struct stub *s = follow(zone, &stripe->stubs);
+
+    lock_assert(zone, stripe);
+    while (s != NULL && s->hash != hash)
+        s = follow(zone, &s->next);
+    return s;
+}
+
+struct stub *stub_find_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
+                              uint64_t now_ms)
+{
+    struct stub *s = find(zone, stripe, hash);
+
+    if (s == NULL || now_ms < s->deadline_ms)
+        return s;
+    stub_remove_locked(zone, stripe, s);
+    return NULL;
+}
+
+struct stub *stub_by_token_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
+                                  uint64_t token)
+{
+    struct stub *s = find(zone, stripe, hash);
+
+    return s != NULL && token != 0 && s->token == token ? s : NULL;
+}
+
+/* Owner id 8 | count 56: never given twice in the life of the zone. */
+static uint64_t new_token(struct zone *zone)
+{
+    struct owner *me = layout_owner(zone, zone->owner);
+    uint64_t n = atomic_load_explicit(&me->token_next, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&me->token_next, n, memory_order_relaxed);
+    return (uint64_t)zone->owner << 56 | n;
+}
+
+static struct stub *claim(struct zone *zone)
+{
+    uint32_t mask = zone->g.n_stubs - 1;
+
+    for (uint32_t n = 0; n < PROBES; n++) {
+        struct stub *s = layout_stub(zone, zone->stub_hint++ & mask);
+        uint32_t free = 0;
+
+        if (atomic_load_explicit(&s->claim, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong(&s->claim, &free, zone->owner))
+            return s;
+    }
+    return NULL;
+}
+
+struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
+                             enum stub_kind kind, uint64_t deadline_ms)
+{
+    struct stub *s = claim(zone);
+
+    lock_assert(zone, stripe);
+    if (s == NULL)
+        return NULL;
+    s->hash = hash;
+    s->token = new_token(zone);
+    s->seq = zone_seq(zone);
+    s->deadline_ms = deadline_ms;
+    s->waiters = 0;
+    s->touched = 0;
+    memset(s->writer, 0, sizeof(s->writer));
+    if (kind == STUB_WRITE)
+        s->writer[0] = (uint8_t)zone->owner;
+    atomic_store_explicit(&s->next, atomic_load_explicit(&stripe->stubs, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(&s->kind, (uint8_t)kind, memory_order_release);
+    atomic_store_explicit(&stripe->stubs, index_of(zone, s) + 1, memory_order_release);
+    return s;
+}
+
+static void release(struct stub *stub)
+{
+    atomic_store_explicit(&stub->kind, STUB_NONE, memory_order_release);
+    stub->hash = 0;
+    stub->token = 0;
+    atomic_store_explicit(&stub->claim, 0, memory_order_release);
+}
+
+void stub_remove_locked(struct zone *zone, struct stripe *stripe, struct stub *stub)
+{
+    _Atomic uint32_t *link = &stripe->stubs;
+    struct stub *s;
+
+    lock_assert(zone, stripe);
+    while ((s = follow(zone, link)) != NULL && s != stub)
+        link = &s->next;
+    if (s == NULL)
+        return;
+    atomic_store_explicit(link, atomic_load_explicit(&stub->next, memory_order_relaxed),
+                          memory_order_release);
+    release(stub);
+}
+
+void stub_touch_locked(struct zone *zone, struct stripe *stripe, uint64_t hash)
+{
+    struct stub *s;
+
+    if (atomic_load_explicit(&stripe->stubs, memory_order_relaxed) == 0)
+        return;
+    s = find(zone, stripe, hash);
+    if (s == NULL)
+        return;
+    if (atomic_load_explicit(&s->kind, memory_order_relaxed) == STUB_WRITE)
+        s->touched = 1;
+    else
+        stub_remove_locked(zone, stripe, s);
+}
+
+bool stub_enter_locked(struct zone *zone, struct stub *stub)
+{
+    for (unsigned i = 0; i < STUB_WRITERS; i++) {
+        if (stub->writer[i] == 0) {
+            stub->writer[i] = (uint8_t)zone->owner;
+            return true;
+        }
+    }
+    return false;
+}
+
+void stub_leave_locked(struct zone *zone, struct stripe *stripe, struct stub *stub, uint32_t owner)
+{
+    bool left = false;
+    bool others = false;
+
+    for (unsigned i = 0; i < STUB_WRITERS; i++) {
+        if (!left && stub->writer[i] == owner) {
+            stub->writer[i] = 0;
+            left = true;
+        }
+        others |= stub->writer[i] != 0;
+    }
+    if (!others)
+        stub_remove_locked(zone, stripe, stub);
+}
+
+void stub_forget_locked(struct zone *zone, struct stripe *stripe, struct stub *stub, uint32_t owner)
+{
+    uint32_t heir = 0;
+
+    for (unsigned i = 0; i < STUB_WRITERS; i++) {
+        if (stub->writer[i] == owner)
+            stub->writer[i] = 0;
+        if (stub->writer[i] != 0)
+            heir = stub->writer[i];
+    }
+    if (heir == 0)
+        stub_remove_locked(zone, stripe, stub);
+    else
+        atomic_store_explicit(&stub->claim, heir, memory_order_release);
+}
+
+bool stub_involves(const struct stub *stub, uint32_t owner)
+{
+    if (atomic_load_explicit(&stub->claim, memory_order_acquire) == owner)
+        return true;
+    for (unsigned i = 0; i < STUB_WRITERS; i++) {
+        if (((const volatile uint8_t *)stub->writer)[i] == owner)
+            return true;
+    }
+    return false;
+}
+
+static bool chained(const struct zone *zone, struct stripe *stripe, const struct stub *stub)
+{
+    uint32_t hops = zone->g.n_stubs;
+
+    for (struct stub *s = follow(zone, &stripe->stubs); s != NULL && hops > 0;
+         s = follow(zone, &s->next), hops--) {
+        if (s == stub)
+            return true;
+    }
+    return false;
+}
+
+unsigned stub_mend(struct zone *zone, struct stripe *stripe)
+{
+    uint32_t number = (uint32_t)(stripe - zone->stripes);
+    unsigned freed = 0;
+
+    for (uint32_t i = 0; i < zone->g.n_stubs; i++) {
+        struct stub *s = layout_stub(zone, i);
+
+        if (atomic_load_explicit(&s->claim, memory_order_acquire) == 0 ||
+            atomic_load_explicit(&s->kind, memory_order_acquire) == STUB_NONE ||
+            layout_stripe_of(s->hash) != number || chained(zone, stripe, s))
+            continue;
+        release(s);
+        freed++;
+    }
+    return freed;
+}
+
+static void sweep_one(struct zone *zone, struct stub *s, uint64_t now_ms)
+{
+    uint64_t hash = *(const volatile uint64_t *)&s->hash;
+    struct stripe *stripe = layout_stripe(zone, hash);
+
+    if (!lock_try(zone, stripe))
+        return;
+    if (chained(zone, stripe, s) && now_ms >= s->deadline_ms)
+        stub_remove_locked(zone, stripe, s);
+    lock_drop(zone, stripe);
+}
+
+void stub_sweep(struct zone *zone, uint32_t first, uint32_t n, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct stub *s = layout_stub(zone, (first + i) & (zone->g.n_stubs - 1));
+
+        if (atomic_load_explicit(&s->kind, memory_order_acquire) != STUB_NONE)
+            sweep_one(zone, s, now_ms);
+    }
+}

@@ -1,0 +1,181 @@
+#include "shm/sweep.h"
+
+#include "common/clock.h"
+#include "shm/evict.h"
+#include "shm/index.h"
+#include "shm/lock.h"
+#include "shm/stub.h"
+#include "shm/valid.h"
+
+#define HEADERS_A_TICK 4096 /* slab headers looked at */
+#define IDLE_STRIPES   4    /* walked a tick when no ban asks for more: the whole table in 26 s */
+#define STUB_TICKS     16   /* ticks for the whole stub pool */
+#define CHAINS_A_LOCK  16
+
+struct tick {
+    struct evict_budget budget;
+    uint64_t now_ms;
+};
+
+static bool spent(const struct tick *tick)
+{
+    return tick->budget.unlinks == 0 || clock_now_ns() >= tick->budget.end_ns;
+}
+
+static bool go_on(struct zone *zone, struct tick *tick)
+{
+    return evict_run(zone, &zone->pending, tick->now_ms, &tick->budget, false) != EVICT_MORE;
+}
+
+/* Slabs in which nothing can be valid any more. */
+static void drop_dead(struct zone *zone, struct tick *tick)
+{
+    uint32_t n = zone->g.n_slabs < HEADERS_A_TICK ? zone->g.n_slabs : HEADERS_A_TICK;
+
+    for (; n > 0 && !spent(tick); n--) {
+        uint32_t slab = zone->sweep_slab++;
+        uint64_t word;
+        bool whole;
+
+        if (slab >= zone->g.n_slabs) {
+            zone->sweep_slab = 0;
+            continue;
+        }
+        word = slab_load(zone, slab);
+        whole =
+            slab_state(word) == SLAB_SEALED ||
+            (slab_state(word) == SLAB_LARGE &&
+             (atomic_load_explicit(&zone->slabs[slab].flags, memory_order_relaxed) & SLAB_HEAD));
+        if (!whole || !slab_dead(zone, slab, tick->now_ms) ||
+            !evict_claim(zone, slab, true, &zone->pending))
+            continue;
+        if (!go_on(zone, tick))
+            return;
+    }
+}
+
+static uint32_t reserve(const struct zone *zone)
+{
+    uint32_t n = zone->g.n_slabs / 50;
+
+    return n < 2 ? 2 : n;
+}
+
+static void keep_reserve(struct zone *zone, struct tick *tick)
+{
+    unsigned tries = 2 * LAYOUT_VICTIMS;
+
+    while (tries-- > 0 && !spent(tick) && slab_count_free(zone) < reserve(zone)) {
+        uint32_t slab = evict_choose(zone, tick->now_ms);
+
+        if (slab == LAYOUT_NONE)
+            return;
+        if (evict_claim(zone, slab, false, &zone->pending) && !go_on(zone, tick))
+            return;
+    }
+}
+
+/* Remove what is invalid in one chain. A large value's slabs are freed by the caller, after the
+ * lock: one at a time. true: *large is set, look at this chain again. */
+static bool clean_chain_locked(struct zone *zone, struct stripe *stripe,
+                               const struct index_array *a, uint32_t h, struct tick *tick,
+                               uint32_t *large)
+{
+    struct index_spot spot = {.head = &a->buckets[h]};
+    struct bucket *next;
+
+    for (struct bucket *b = spot.head; b != NULL; b = next) {
+        next = index_next(a, b); /* b may leave the chain when it is empty */
+        for (unsigned i = 0; i < LAYOUT_SLOTS && tick->budget.unlinks > 0; i++) {
+            struct entry_view view;
+
+            spot.bucket = b;
+            spot.slot = i;
+            spot.word = index_load(b, i);
+            if (spot.word == 0 || (spot.word & SLOT_LINK) ||
+                !entry_view(zone, index_offset(spot.word), &view) ||
+                valid_entry(zone, &view, slice_make(entry_key(zone, &view), view.key_len),
+                            tick->now_ms) <= VALID_STALE)
+                continue;
+            tick->budget.unlinks--;
+            *large = evict_entry_locked(zone, stripe, &spot, &view, tick->now_ms);
+            if (*large != LAYOUT_NONE)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Some chains of the stripe that the walk stands in, under one lock. false: locked by another. */
+static bool walk_step(struct zone *zone, struct tick *tick)
+{
+    struct sweep_walk *walk = &zone->walk;
+    struct stripe *stripe = &zone->stripes[walk->stripe];
+    struct index_array a = index_array(zone, stripe);
+    uint32_t large = LAYOUT_NONE;
+
+    if (!lock_try(zone, stripe))
+        return false;
+    index_refresh_locked(zone, stripe);
+    for (unsigned n = 0; n < CHAINS_A_LOCK && walk->bucket < a.primary; n++) {
+        if (clean_chain_locked(zone, stripe, &a, walk->bucket, tick, &large) ||
+            tick->budget.unlinks == 0)
+            break;
+        walk->bucket++;
+    }
+    if (walk->bucket >= a.primary) {
+        walk->bucket = 0;
+        walk->stripe++;
+    }
+    lock_drop(zone, stripe);
+    if (large != LAYOUT_NONE)
+        slab_chain_free(zone, large);
+    return true;
+}
+
+/* Walk over every entry, removing what is invalid. The bans that were recorded before it began are
+ * retired when it ends: stores look at the bans under the stripe's lock, so none that a ban
+ * hits can slip in behind the walk. */
+static void walk_table(struct zone *zone, struct tick *tick)
+{
+    struct sweep_walk *walk = &zone->walk;
+    bool bans = ban_active(zone) > 0;
+    uint32_t last;
+
+    if (!walk->running) {
+        ban_snapshot(zone, walk->bans);
+        walk->stripe = 0;
+        walk->bucket = 0;
+        walk->running = true;
+    }
+    last = bans ? LAYOUT_STRIPES : walk->stripe + IDLE_STRIPES;
+    if (last > LAYOUT_STRIPES)
+        last = LAYOUT_STRIPES;
+    while (walk->stripe < last && !spent(tick)) {
+        if (!walk_step(zone, tick))
+            return;
+    }
+    if (walk->stripe == LAYOUT_STRIPES) {
+        ban_retire(zone, walk->bans);
+        walk->running = false;
+    }
+}
+
+unsigned sweep_tick(struct zone *zone, uint64_t now_ms, struct sweep_budget budget)
+{
+    struct tick tick = {
+        .budget = {.unlinks = budget.unlinks, .end_ns = clock_now_ns() + budget.ns},
+        .now_ms = now_ms,
+    };
+    uint32_t stubs = zone->g.n_stubs / STUB_TICKS;
+
+    if (zone->pending.slab == LAYOUT_NONE || go_on(zone, &tick)) {
+        drop_dead(zone, &tick);
+        if (zone->pending.slab == LAYOUT_NONE)
+            keep_reserve(zone, &tick);
+        walk_table(zone, &tick);
+    }
+    stub_sweep(zone, zone->sweep_stub, stubs, now_ms);
+    zone->sweep_stub = (zone->sweep_stub + stubs) & (zone->g.n_stubs - 1);
+    return budget.unlinks - tick.budget.unlinks;
+}

@@ -1,0 +1,477 @@
+#include "shm/table.h"
+
+#include "shm/index.h"
+#include "shm/lock.h"
+#include "shm/store.h"
+#include "shm/stub.h"
+#include "shm/valid.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIND_TRIES 3
+
+struct table_key table_key(const struct zone *zone, struct slice bytes)
+{
+    return (struct table_key){bytes, entry_hash(zone, bytes.data, bytes.len)};
+}
+
+/* Raise the access bits while they are below 3: hot keys are not written. A lost race is no loss.
+ */
+static inline void mark_access(const struct index_spot *spot)
+{
+    uint64_t word = spot->word;
+
+    if ((word & SLOT_FREQ_MASK) == SLOT_FREQ_MASK)
+        return;
+    atomic_compare_exchange_strong_explicit(&spot->bucket->slot[spot->slot], &word,
+                                            word + (UINT64_C(1) << SLOT_FREQ_SHIFT),
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
+static inline void fill_hit(const struct zone *zone, const struct index_spot *spot,
+                            const struct entry_view *view, struct table_hit *hit)
+{
+    hit->ref.slot = index_identity(spot->word);
+    hit->seq = view->seq;
+    hit->expires_ms = entry_expires_ms(zone, view);
+    hit->value_len = view->value_len;
+    hit->meta_len = view->meta_len;
+    hit->flags = view->flags & (uint16_t)~ENTRY_FLAGS_OWN;
+    hit->first_slab = view->first_slab;
+    hit->at = view->at + view->key_at + view->key_len;
+}
+
+/* Look into the chain and judge what is there. */
+static inline enum table_result look(const struct zone *zone, const struct index_array *a,
+                                     const struct table_key *key, uint64_t now_ms,
+                                     struct index_spot *spot, struct entry_view *view)
+{
+    if (!index_find(zone, a, key, spot, view))
+        return TABLE_MISS;
+    switch (valid_entry(zone, view, key->bytes, now_ms)) {
+    case VALID_YES:
+        return TABLE_HIT;
+    case VALID_STALE:
+        return TABLE_STALE;
+    default:
+        return TABLE_MISS;
+    }
+}
+
+static inline void finish(const struct zone *zone, const struct index_spot *spot, uint32_t version,
+                          const struct entry_view *view, enum table_result result,
+                          struct table_hit *hit)
+{
+    hit->ref.bucket = (uint64_t)((const char *)spot->head - zone->base);
+    hit->ref.version = version;
+    hit->ref.slot = 0;
+    if (result != TABLE_MISS) {
+        fill_hit(zone, spot, view, hit);
+        mark_access(spot);
+    }
+}
+
+static inline enum table_result find_once(struct zone *zone, const struct table_key *key,
+                                          uint64_t now_ms, struct table_hit *hit)
+{
+    const struct stripe *stripe = layout_stripe(zone, key->hash);
+    uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+    struct index_array a = index_unpack(zone, table);
+    struct bucket *head = index_head(&a, key->hash);
+    uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
+    struct index_spot spot;
+    struct entry_view view;
+    enum table_result result;
+
+    if (version & 1)
+        return TABLE_OVERTAKEN;
+    result = look(zone, &a, key, now_ms, &spot, &view);
+    if (!index_unchanged(head, version) ||
+        atomic_load_explicit(&stripe->table, memory_order_relaxed) != table)
+        return TABLE_OVERTAKEN;
+    hit->stripe = layout_stripe_of(key->hash);
+    finish(zone, &spot, version, &view, result, hit);
+    return result;
+}
+
+static enum table_result find_locked(struct zone *zone, struct stripe *stripe,
+                                     const struct table_key *key, uint64_t now_ms,
+                                     struct table_hit *hit)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+    enum table_result result = look(zone, &a, key, now_ms, &spot, &view);
+
+    lock_assert(zone, stripe);
+    hit->stripe = layout_stripe_of(key->hash);
+    finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed), &view,
+           result, hit);
+    return result;
+}
+
+enum table_result table_find(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                             struct table_hit *hit)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    enum table_result result;
+
+    for (int i = 0; i < FIND_TRIES && !LAYOUT_LOCKED_READS; i++) {
+        result = find_once(zone, key, now_ms, hit);
+        if (result != TABLE_OVERTAKEN)
+            return result;
+        stat_add(zone, STAT_READ_RETRIES, 1);
+        lock_pause();
+    }
+    if (!lock_take(zone, stripe))
+        return TABLE_BUSY;
+    result = find_locked(zone, stripe, key, now_ms, hit);
+    lock_drop(zone, stripe);
+    return result;
+}
+
+void table_prefetch(const struct zone *zone, const struct table_key *key)
+{
+    struct index_array a = index_array(zone, layout_stripe(zone, key->hash));
+
+    __builtin_prefetch(index_head(&a, key->hash));
+}
+
+/* A large value, slab by slab; false: the chain is not what the header said (it is being freed). */
+static bool copy_large(const struct zone *zone, uint32_t first, char *out, size_t len)
+{
+    for (uint32_t slab = first; len > 0;) {
+        size_t n = len < slab_bytes(zone) ? len : slab_bytes(zone);
+        uint32_t next;
+
+        if (slab >= zone->g.n_slabs)
+            return false;
+        entry_copy(out, layout_at(zone, slab_offset(zone, slab)), n);
+        out += n;
+        len -= n;
+        next = atomic_load_explicit(&zone->slabs[slab].next, memory_order_relaxed);
+        slab = next - 1; /* 0, the end, becomes out of range */
+    }
+    return true;
+}
+
+static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, void *meta,
+                       void *value)
+{
+    uint64_t inline_len = hit->first_slab == LAYOUT_NONE ? hit->value_len : 0;
+
+    /* table_find() checked these; a hit that was not its own must not lead outside. */
+    if (hit->at < zone->g.slabs || hit->at + hit->meta_len + inline_len > zone->slabs_end)
+        return false;
+    if (meta != NULL)
+        entry_copy(meta, layout_at(zone, hit->at), hit->meta_len);
+    if (value == NULL)
+        return true;
+    if (hit->first_slab != LAYOUT_NONE)
+        return copy_large(zone, hit->first_slab, value, hit->value_len);
+    entry_copy(value, layout_at(zone, hit->at + hit->meta_len), hit->value_len);
+    return true;
+}
+
+enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
+                             void *value)
+{
+    const struct bucket *head = layout_at(zone, hit->ref.bucket);
+    bool whole;
+
+    if (LAYOUT_LOCKED_READS) {
+        struct stripe *stripe = &zone->stripes[hit->stripe];
+
+        if (!lock_take(zone, stripe))
+            return TABLE_OVERTAKEN;
+        whole = index_unchanged(head, hit->ref.version) && copy_bytes(zone, hit, meta, value);
+        lock_drop(zone, stripe);
+    } else {
+        whole = copy_bytes(zone, hit, meta, value) && index_unchanged(head, hit->ref.version);
+    }
+    return whole ? TABLE_HIT : TABLE_OVERTAKEN;
+}
+
+enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                                    struct table_hit *hit, void *meta, size_t meta_cap, void *value,
+                                    size_t value_cap)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    enum table_result result;
+
+    if (!lock_take(zone, stripe))
+        return TABLE_BUSY;
+    result = find_locked(zone, stripe, key, now_ms, hit);
+    if (result != TABLE_MISS && hit->meta_len <= meta_cap && hit->value_len <= value_cap &&
+        !copy_bytes(zone, hit, meta, value))
+        result = TABLE_MISS; /* cannot be: what the table points to is whole */
+    lock_drop(zone, stripe);
+    return result;
+}
+
+/* Whether the chain is as the ref saw it, and what it saw still counts. */
+static bool ref_holds(const struct zone *zone, const struct table_ref *ref,
+                      const struct index_spot *spot, enum table_result now)
+{
+    uint64_t head = (uint64_t)((const char *)spot->head - zone->base);
+
+    if (ref == NULL)
+        return true;
+    if (ref->bucket != head ||
+        ref->version != atomic_load_explicit(&spot->head->version, memory_order_relaxed))
+        return false;
+    return ref->slot == 0 ? now == TABLE_MISS
+                          : now != TABLE_MISS && index_identity(spot->word) == ref->slot;
+}
+
+static enum table_result set_locked(struct zone *zone, struct stripe *stripe, struct store *store,
+                                    uint64_t now_ms)
+{
+    const struct table_write *write = store->write;
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+    enum table_result found;
+    uint64_t seq = write->began_seq;
+
+    if (seq == 0)
+        seq = zone_seq(zone); /* nothing can have happened since */
+    else if (valid_refuses(zone, store->key->bytes, seq, write->tags, write->n_tags))
+        return TABLE_REJECTED;
+    found = look(zone, &a, store->key, now_ms, &spot, &view);
+    if (!ref_holds(zone, write->expect, &spot, found))
+        return TABLE_CHANGED;
+    stub_touch_locked(zone, stripe, store->key->hash);
+    store_publish_locked(zone, stripe, store, &spot, seq, now_ms);
+    return TABLE_STORED;
+}
+
+enum table_result table_set(struct zone *zone, const struct table_key *key,
+                            const struct table_write *write, uint64_t now_ms)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    struct store store;
+    enum table_result result = store_begin(zone, key, write, now_ms, &store);
+
+    if (result != TABLE_STORED)
+        return result;
+    if (!lock_take(zone, stripe)) {
+        store_end(zone, &store, false);
+        return TABLE_BUSY;
+    }
+    result = set_locked(zone, stripe, &store, now_ms);
+    lock_drop(zone, stripe);
+    store_end(zone, &store, result == TABLE_STORED);
+    return result;
+}
+
+static enum table_result delete_locked(struct zone *zone, struct stripe *stripe,
+                                       const struct table_key *key, const struct table_ref *expect,
+                                       uint64_t now_ms, uint32_t *large)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+    enum table_result found = look(zone, &a, key, now_ms, &spot, &view);
+
+    if (!ref_holds(zone, expect, &spot, found))
+        return TABLE_CHANGED;
+    stub_touch_locked(zone, stripe, key->hash);
+    if (spot.word != 0)
+        *large = index_unlink_locked(zone, stripe, &spot, &view);
+    return found == TABLE_MISS ? TABLE_MISS : TABLE_STORED;
+}
+
+enum table_result table_delete(struct zone *zone, const struct table_key *key,
+                               const struct table_ref *expect, uint64_t now_ms)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    uint32_t large = LAYOUT_NONE;
+    enum table_result result;
+
+    if (!lock_take(zone, stripe))
+        return TABLE_BUSY;
+    result = delete_locked(zone, stripe, key, expect, now_ms, &large);
+    lock_drop(zone, stripe);
+    if (large != LAYOUT_NONE)
+        slab_chain_free(zone, large);
+    return result;
+}
+
+/* The slabs' last expiry goes up before the entry's does: the sweeper never sees a slab as all
+ * expired that holds an entry with a later time. */
+static void expire_entry_locked(struct zone *zone, struct stripe *stripe,
+                                const struct index_spot *spot, const struct entry_view *view,
+                                uint64_t expiry)
+{
+    uint64_t last = expiry == 0 ? SLAB_NEVER : expiry;
+
+    layout_raise(&zone->slabs[slab_of(zone, view->at)].max_expiry, last);
+    if (view->first_slab != LAYOUT_NONE)
+        layout_raise(&zone->slabs[view->first_slab].max_expiry, last);
+    index_begin_locked(zone, stripe, spot->head, 0, 0);
+    entry_set_expiry(zone, view->at, expiry);
+    index_end_locked(zone, stripe, spot->head);
+}
+
+enum table_result table_expire(struct zone *zone, const struct table_key *key,
+                               const struct table_ref *expect, uint64_t expires_ms, uint64_t now_ms)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    struct index_array a;
+    struct index_spot spot;
+    struct entry_view view;
+    enum table_result found;
+
+    if (!lock_take(zone, stripe))
+        return TABLE_BUSY;
+    a = index_array(zone, stripe);
+    found = look(zone, &a, key, now_ms, &spot, &view);
+    if (found == TABLE_MISS || !ref_holds(zone, expect, &spot, found)) {
+        found = TABLE_CHANGED;
+    } else {
+        expire_entry_locked(zone, stripe, &spot, &view, entry_expiry_pack(zone, expires_ms));
+        found = TABLE_STORED;
+    }
+    lock_drop(zone, stripe);
+    return found;
+}
+
+static uint64_t sum_stripes(const struct zone *zone, bool bytes)
+{
+    uint64_t clear = atomic_load_explicit(&zone->events->last_clear, memory_order_acquire);
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < LAYOUT_STRIPES; i++) {
+        const struct stripe *s = &zone->stripes[i];
+
+        if (atomic_load_explicit(&s->count_seq, memory_order_relaxed) < clear)
+            continue;
+        total += bytes ? atomic_load_explicit(&s->live_bytes, memory_order_relaxed)
+                       : atomic_load_explicit(&s->entries, memory_order_relaxed);
+    }
+    return total;
+}
+
+uint64_t table_count(const struct zone *zone)
+{
+    return sum_stripes(zone, false);
+}
+
+uint64_t table_bytes(const struct zone *zone)
+{
+    return sum_stripes(zone, true);
+}
+
+unsigned table_stripes(const struct zone *zone)
+{
+    (void)zone;
+    return LAYOUT_STRIPES;
+}
+
+/* One entry in the walk's buffer: the hit, the key's length, the key. */
+struct walk_record {
+    struct table_hit hit;
+    uint32_t key_len;
+};
+
+static size_t record_bytes(size_t key_len)
+{
+    size_t align = _Alignof(struct walk_record);
+
+    return (sizeof(struct walk_record) + key_len + align - 1) / align * align;
+}
+
+/* Copy a chain's valid entries to the buffer. The bytes used, or, when they do not fit, the bytes
+ * needed (more than the capacity). */
+static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint32_t h,
+                                uint64_t now_ms)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot = {.head = &a.buckets[h]};
+    uint32_t version = atomic_load_explicit(&spot.head->version, memory_order_relaxed);
+    size_t used = 0;
+
+    lock_assert(zone, stripe);
+    for (struct bucket *b = spot.head; b != NULL; b = index_next(&a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            struct walk_record *r = (struct walk_record *)(void *)(zone->walk_buf + used);
+            struct entry_view view;
+            struct slice key;
+
+            spot.word = index_load(b, i);
+            if (spot.word == 0 || (spot.word & SLOT_LINK) ||
+                !entry_view(zone, index_offset(spot.word), &view))
+                continue;
+            key = slice_make(entry_key(zone, &view), view.key_len);
+            if (valid_entry(zone, &view, key, now_ms) > VALID_STALE)
+                continue;
+            used += record_bytes(key.len);
+            if (used > zone->walk_cap)
+                continue;
+            fill_hit(zone, &spot, &view, &r->hit);
+            r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
+            r->hit.ref.version = version;
+            r->hit.stripe = (uint32_t)(stripe - zone->stripes);
+            r->key_len = view.key_len;
+            entry_copy(r + 1, key.data, key.len);
+        }
+    }
+    return used;
+}
+
+static bool grow_walk(struct zone *zone, size_t need)
+{
+    char *buf = realloc(zone->walk_buf, need);
+
+    if (buf == NULL)
+        return false;
+    zone->walk_buf = buf;
+    zone->walk_cap = need;
+    return true;
+}
+
+/* One chain: copied under the lock, visited after it. A chain that outgrew the buffer is copied
+ * again. more: false past the stripe's last chain. */
+static enum table_result walk_chain(struct zone *zone, struct stripe *stripe, uint32_t h,
+                                    uint64_t now_ms, size_t *used, bool *more)
+{
+    struct index_array a;
+
+    for (;;) {
+        if (!lock_take(zone, stripe))
+            return TABLE_BUSY;
+        a = index_array(zone, stripe);
+        *more = h < a.primary;
+        *used = *more ? copy_chain_locked(zone, stripe, h, now_ms) : 0;
+        lock_drop(zone, stripe);
+        if (*used <= zone->walk_cap)
+            return TABLE_HIT;
+        if (!grow_walk(zone, *used + *used / 2))
+            return TABLE_BUSY;
+    }
+}
+
+enum table_result
+table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
+           void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg)
+{
+    if (stripe >= LAYOUT_STRIPES)
+        return TABLE_HIT;
+    for (uint32_t h = 0;; h++) {
+        size_t used = 0;
+        bool more = false;
+        enum table_result result =
+            walk_chain(zone, &zone->stripes[stripe], h, now_ms, &used, &more);
+
+        if (result != TABLE_HIT || !more)
+            return result;
+        for (size_t at = 0; at < used;) {
+            const struct walk_record *r = (const void *)(zone->walk_buf + at);
+
+            visit(arg, slice_make(r + 1, r->key_len), &r->hit);
+            at += record_bytes(r->key_len);
+        }
+    }
+}
