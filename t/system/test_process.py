@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import resource
 import signal
 import socket
 import subprocess
@@ -375,6 +376,25 @@ def test_connection_limit(daemons):
     assert read_all(daemon.connect(daemon.port)).startswith(b"HTTP/1.1 503 ")
     held.pop().close()
     wait_until(daemon.answers, what="a free place")
+
+
+def test_no_descriptors_left(daemons):
+    """Connections that cannot be accepted wait in the kernel, and are served when there is room again."""
+    daemon = daemons("--workers", "1", "--memory", "16M")
+    worker = daemon.children()[0]
+    wait_until(lambda: daemon.stats()["workers"][0]["connections"] <= 1, what="the start's connections being gone")
+    room = max(int(fd) for fd in os.listdir(f"/proc/{worker}/fd")) + 4
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (room, room))
+    connections = [daemon.connect() for _ in range(20)]
+    wait_until(lambda: worker_log(daemon, "cannot accept connections: Too many open files"), what="the log line")
+    assert ask(connections[0], "PING") == b"+PONG\r\n"
+    served = 0
+    while connections:
+        assert ask(connections[0], "PING") == b"+PONG\r\n"
+        connections.pop(0).close()
+        served += 1
+    assert served == 20
+    assert len(worker_log(daemon, "cannot accept connections")) == 1
 
 
 def test_a_client_that_does_not_read_is_dropped(daemons):
