@@ -89,7 +89,7 @@ int client_open_unix(struct client *client, const char *path, uint64_t timeout_m
     return open_socket(client, (const struct sockaddr *)&address, sizeof(address), path, msg);
 }
 
-/* Split "HOST:PORT" in place; brackets around an IPv6 host are taken off. NULL: there is no port. */
+/* Split "HOST:PORT" in place; brackets around an IPv6 host are taken off. NULL: no port. */
 static char *split_port(char *address, char **host)
 {
     char *colon = strrchr(address, ':');
@@ -159,7 +159,8 @@ static int encode(struct buf *out, int argc, const struct slice *argv)
     return rc;
 }
 
-static int send_all(struct client *client, struct buf *out, uint64_t deadline_ms, struct errmsg *msg)
+static int send_all(struct client *client, struct buf *out, uint64_t deadline_ms,
+                    struct errmsg *msg)
 {
     while (buf_len(out) > 0) {
         ssize_t n = send(client->fd, buf_head(out), buf_len(out), MSG_NOSIGNAL);

@@ -23,9 +23,9 @@ int client_open_tcp(struct client *client, const char *address, uint64_t timeout
                     struct errmsg *msg) MUST_CHECK;
 void client_close(struct client *client);
 
-/* Send a command and wait for its reply, which may be an error reply. reply: freed with resp_value_fini(), its bytes
- * are valid until the next call. ERR_TIMEOUT, ERR_LOST (the other side closed), ERR_PROTOCOL, ERR_SYSTEM,
- * ERR_NOMEM; the connection is of no use after any of them. */
+/* Send a command and wait for its reply, which may be an error reply. reply: freed with
+ * resp_value_fini(), its bytes are valid until the next call. ERR_TIMEOUT, ERR_LOST (the other side
+ * closed), ERR_PROTOCOL, ERR_SYSTEM, ERR_NOMEM; the connection is of no use after any of them. */
 int client_call(struct client *client, int argc, const struct slice *argv, struct resp_value *reply,
                 struct errmsg *msg) MUST_CHECK;
 

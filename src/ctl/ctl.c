@@ -45,7 +45,7 @@ static const char usage_text[] =
     "  -s, --socket PATH       the daemon's unix socket\n"
     "  -h, --host HOST:PORT    the daemon's RESP port, instead of a unix socket\n"
     "      --ttl TIME          put: expire after 10s, 500ms, 5m, ... (default: never)\n"
-    "      --timeout TIME      wait at most so long for an answer; 0 waits for ever (default: 30s)\n"
+    "      --timeout TIME      wait so long for an answer; 0: for ever (default: 30s)\n"
     "      --json              print JSON\n"
     "  -V, --version           print the version\n"
     "      --help              print this\n"
@@ -102,7 +102,8 @@ static int open_client(struct ctl *ctl)
         return STATUS_OK;
     if (ctl->address == NULL && ctl->socket == NULL && (errno == ENOENT || errno == ECONNREFUSED))
         return fail("%s; is the daemon running? (-s names another socket than " LOCAL_SOCKET
-                    " and " SYSTEM_SOCKET ")", msg.text);
+                    " and " SYSTEM_SOCKET ")",
+                    msg.text);
     return fail("%s", msg.text);
 }
 
@@ -255,8 +256,8 @@ static int remove_many(struct ctl *ctl, int argc, const struct slice *argv, cons
     if (ctl->reply.type != RESP_INTEGER)
         return confused();
     if (ctl->json)
-        return print_json(json_pack("{s:b, s:I}", done, 1, "removed_from_redis",
-                                    (json_int_t)ctl->reply.integer));
+        return print_json(
+            json_pack("{s:b, s:I}", done, 1, "removed_from_redis", (json_int_t)ctl->reply.integer));
     if (ctl->reply.integer > 0)
         printf("%s (%" PRId64 " keys in Redis)\n", done, ctl->reply.integer);
     else
@@ -465,11 +466,11 @@ static int run(struct ctl *ctl, int argc, char **args)
 enum { OPT_TTL = 256, OPT_TAG, OPT_TIMEOUT, OPT_JSON, OPT_HELP };
 
 static const struct option options[] = {
-    {"cache", required_argument, NULL, 'c'},      {"socket", required_argument, NULL, 's'},
-    {"host", required_argument, NULL, 'h'},       {"ttl", required_argument, NULL, OPT_TTL},
-    {"tag", required_argument, NULL, OPT_TAG},    {"timeout", required_argument, NULL, OPT_TIMEOUT},
-    {"json", no_argument, NULL, OPT_JSON},        {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, OPT_HELP},        {0},
+    {"cache", required_argument, NULL, 'c'},   {"socket", required_argument, NULL, 's'},
+    {"host", required_argument, NULL, 'h'},    {"ttl", required_argument, NULL, OPT_TTL},
+    {"tag", required_argument, NULL, OPT_TAG}, {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"json", no_argument, NULL, OPT_JSON},     {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, OPT_HELP},     {0},
 };
 
 /* One option; -1: go on, otherwise exit with this. */

@@ -14,18 +14,12 @@ struct column {
 };
 
 static const struct column columns[COLUMNS - 1] = {
-    {"hits", "hits", NULL, FORMAT_COUNT},
-    {"misses", "misses", NULL, FORMAT_COUNT},
-    {"hit_rate", "hit_rate", NULL, FORMAT_RATE},
-    {"puts", "puts", NULL, FORMAT_COUNT},
-    {"deletes", "deletes", NULL, FORMAT_COUNT},
-    {"entries", "entries", NULL, FORMAT_COUNT},
-    {"used", "bytes", NULL, FORMAT_BYTES},
-    {"size", "memory", "size_bytes", FORMAT_BYTES},
-    {"evicted", "evictions", NULL, FORMAT_COUNT},
-    {"expired", "expirations", NULL, FORMAT_COUNT},
-    {"fallbacks", "fallbacks", NULL, FORMAT_COUNT},
-    {"errors", "errors", NULL, FORMAT_COUNT},
+    {"hits", "hits", NULL, FORMAT_COUNT},           {"misses", "misses", NULL, FORMAT_COUNT},
+    {"hit_rate", "hit_rate", NULL, FORMAT_RATE},    {"puts", "puts", NULL, FORMAT_COUNT},
+    {"deletes", "deletes", NULL, FORMAT_COUNT},     {"entries", "entries", NULL, FORMAT_COUNT},
+    {"used", "bytes", NULL, FORMAT_BYTES},          {"size", "memory", "size_bytes", FORMAT_BYTES},
+    {"evicted", "evictions", NULL, FORMAT_COUNT},   {"expired", "expirations", NULL, FORMAT_COUNT},
+    {"fallbacks", "fallbacks", NULL, FORMAT_COUNT}, {"errors", "errors", NULL, FORMAT_COUNT},
 };
 
 static void format_bytes(double bytes, char *cell)

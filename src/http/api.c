@@ -61,7 +61,7 @@ static bool decode(struct api_call *call, struct slice part, struct buf *into, s
     else
         api_send_error(call, rc == ERR_NOMEM ? 500 : 400, "%s",
                        rc == ERR_NOMEM ? "no memory for this request"
-                                       : "a percent sign in the path is not followed by two hexadecimal digits");
+                                       : "a percent sign in the path without two hex digits");
     return rc == ERR_OK;
 }
 
@@ -184,13 +184,12 @@ static enum api_result readyz(struct api_call *call)
 static enum api_result route(struct api_call *call)
 {
     struct slice path = call->request->path;
-    bool health = slice_eq(path, SLICE_LIT("/healthz")), ready = slice_eq(path, SLICE_LIT("/readyz"));
 
-    if (!api_guard_check(call, health || ready))
+    if (!api_guard_check(call))
         return API_ANSWERED;
-    if (health)
+    if (slice_eq(path, SLICE_LIT("/healthz")))
         return healthz(call);
-    if (ready)
+    if (slice_eq(path, SLICE_LIT("/readyz")))
         return readyz(call);
     if (slice_eq(path, SLICE_LIT("/metrics")))
         return takes_get(call) ? api_metrics(call) : API_ANSWERED;
@@ -234,12 +233,11 @@ enum api_result api_handle(struct api *api, const struct http1_request *request,
 bool api_admit(struct api *api, const struct http1_request *head, struct api_exchange *exchange)
 {
     struct api_call call;
-    bool health = slice_eq(head->path, SLICE_LIT("/healthz")) || slice_eq(head->path, SLICE_LIT("/readyz"));
     bool admitted;
 
     exchange->keep_alive = false; /* what comes next on the connection is the body */
     begin(&call, api, head, exchange);
-    admitted = api_guard_check(&call, health);
+    admitted = api_guard_check(&call);
     end(&call);
     return admitted;
 }

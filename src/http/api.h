@@ -1,8 +1,11 @@
-/* The HTTP key-value API, statistics and health (design section 9). Knows caches and HTTP messages, no sockets.
+/* The HTTP key-value API, statistics and health (design section 9). Knows caches and HTTP messages,
+ * no sockets.
  *
- *   GET HEAD PUT DELETE /v1/caches/{cache}/entries/{key}     the key percent-encoded; may contain '/'
- *   DELETE /v1/caches/{cache}      POST /v1/caches/{cache}/purge?pattern=|tag=
- *   GET /v1/caches  /v1/caches/{cache}  /v1/stats[/{cache}]  POST /v1/stats/reset[/{cache}]
+ *   GET HEAD PUT DELETE /v1/caches/{cache}/entries/{key}    key percent-encoded; may have '/'
+ *   DELETE /v1/caches/{cache}
+ *   POST /v1/caches/{cache}/purge?pattern=|tag=
+ *   GET /v1/caches  /v1/caches/{cache}  /v1/stats[/{cache}]
+ *   POST /v1/stats/reset[/{cache}]
  *   GET /metrics  /healthz  /readyz
  */
 #ifndef HTTP_API_H
@@ -15,9 +18,9 @@ struct api; /* one per worker */
 
 /* One request on its way. Memory is the caller's until it is answered. */
 struct api_exchange {
-    struct buf *out; /* the response is appended here; touched by api_handle() and just before done() only,
-                        so its owner may set another one while the answer is pending. Empty then: no
-                        memory for a response; close */
+    struct buf *out; /* the response is appended here; touched by api_handle() and just before
+                        done() only, so its owner may set another one while the answer is pending.
+                        Empty then: no memory for a response; close */
     bool keep_alive; /* in: the request's; out: what the response said */
     bool local;      /* came over a unix socket */
     bool loopback;   /* came over TCP from a loopback address */
@@ -32,17 +35,20 @@ int api_create(struct caches *caches, const struct heritage *heritage, struct ap
 void api_destroy(struct api *api);
 
 /* Answer a request. request is borrowed for the call only. */
-enum api_result api_handle(struct api *api, const struct http1_request *request, struct api_exchange *exchange);
+enum api_result api_handle(struct api *api, const struct http1_request *request,
+                           struct api_exchange *exchange);
 
-/* Whether a request with this head may send its body. False: the refusal is in exchange->out, and the connection must
- * close after it. */
+/* Whether a request with this head may send its body. False: the refusal is in exchange->out, and
+ * the connection must close after it. */
 bool api_admit(struct api *api, const struct http1_request *head, struct api_exchange *exchange);
 
 /* The response to a request that http1_parse() refused: closes. */
 int api_refuse(struct buf *out, int status, const char *why) MUST_CHECK;
 
-/* Statistics as JSON text (RESP's CACHETASTIC.STATS uses it too). cache NULL: the whole daemon: every cache under
- * "caches", their sum under "total", workers, Redis; otherwise the figures of that cache alone, and its name. */
-int api_stats_json(struct caches *caches, const struct heritage *heritage, struct cache *cache, struct buf *out) MUST_CHECK;
+/* Statistics as JSON text (RESP's CACHETASTIC.STATS uses it too). cache NULL: the whole daemon:
+ * every cache under "caches", their sum under "total", workers, Redis; otherwise the figures of
+ * that cache alone, and its name. */
+int api_stats_json(struct caches *caches, const struct heritage *heritage, struct cache *cache,
+                   struct buf *out) MUST_CHECK;
 
 #endif

@@ -58,9 +58,9 @@ static void answer_removed(struct api_call *call, enum cache_status status)
     if (status != CACHE_OK)
         api_send_failure(call, status);
     else if (cache_has_l2(call->cache))
-        api_send_json(call, 200,
-                      json_pack("{s:b, s:I}", "done", 1, "removed_from_redis",
-                                (json_int_t)call->op.integer));
+        api_send_json(
+            call, 200,
+            json_pack("{s:b, s:I}", "done", 1, "removed_from_redis", (json_int_t)call->op.integer));
     else
         api_send_json(call, 200, json_pack("{s:b}", "done", 1));
 }
@@ -108,7 +108,7 @@ enum api_result api_purge(struct api_call *call)
     }
     buf_truncate(text, 0);
     if (http1_decode(pattern.len > 0 ? pattern : tag, true, text) != ERR_OK) {
-        api_send_error(call, 400, "a percent sign in the query is not followed by two hexadecimal digits");
+        api_send_error(call, 400, "a percent sign in the query without two hex digits");
         return API_ANSWERED;
     }
     call->args.text = buf_slice(text);

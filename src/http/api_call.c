@@ -1,11 +1,12 @@
 /* Running a cache operation: at once on the caller's stack, or later from a copy on the heap. */
+#include "common/list.h"
 #include "http/api_impl.h"
 
 #include <stdlib.h>
 
 static char *place(struct cache_sink *sink, const struct cache_info *info)
 {
-    struct api_call *call = (struct api_call *)(void *)((char *)sink - offsetof(struct api_call, sink));
+    struct api_call *call = LIST_ENTRY(sink, struct api_call, sink);
     char *room;
 
     buf_truncate(&call->value, 0);
@@ -24,7 +25,7 @@ static void release(struct api_call *call)
 
 static void on_done(struct cache_op *op, enum cache_status status)
 {
-    struct api_call *call = (struct api_call *)(void *)((char *)op - offsetof(struct api_call, op));
+    struct api_call *call = LIST_ENTRY(op, struct api_call, op);
     struct api_exchange *exchange = call->exchange;
 
     call->info = op->info;

@@ -99,16 +99,17 @@ static bool read_ttl(struct api_call *call)
     if (text.data == NULL)
         text = http1_query(call->request, "ttl");
     if (text.data != NULL && !parse_ttl(text, &ttl_ms)) {
-        api_send_error(call, 400, "a TTL is like 10s, 500ms or 5m, or whole seconds; 0 is none; ten "
-                                  "years at most");
+        api_send_error(call, 400,
+                       "a TTL is like 10s, 500ms or 5m, or whole seconds; 0 is none; ten "
+                       "years at most");
         return false;
     }
     call->args.attrs.expires_ms = ttl_ms == 0 ? 0 : clock_now_ms() + ttl_ms;
     return true;
 }
 
-/* Types that say nothing are not kept: a value without one needs no envelope in Redis, and stays readable to everybody.
- * The second is what curl --data sends whatever the data is. */
+/* Types that say nothing are not kept: a value without one needs no envelope in Redis, and stays
+ * readable to everybody. The second is what curl --data sends whatever the data is. */
 static bool type_says_nothing(struct slice type)
 {
     return slice_ieq(type, default_type) || slice_ieq(type, "application/x-www-form-urlencoded");
@@ -180,8 +181,8 @@ static bool read_tags(struct api_call *call, struct slice tags[TABLE_TAGS_MAX])
     return true;
 }
 
-/* If-Match: * and If-None-Match: *. Comparing entity tags in a write is not offered: it would have to be
- * decided where the value is (rule 11). */
+/* If-Match: * and If-None-Match: *. Comparing entity tags in a write is not offered: it would have
+ * to be decided where the value is (rule 11). */
 static bool read_conditions(struct api_call *call)
 {
     struct slice match = http1_header(call->request, "if-match");
@@ -196,7 +197,7 @@ static bool read_conditions(struct api_call *call)
         return false;
     }
     call->if_match = match.data != NULL;
-    call->args.when = call->if_match         ? CHANGE_IF_PRESENT
+    call->args.when = call->if_match      ? CHANGE_IF_PRESENT
                       : none.data != NULL ? CHANGE_IF_ABSENT
                                           : CHANGE_ALWAYS;
     return true;
@@ -222,8 +223,9 @@ static void answer_put(struct api_call *call, enum cache_status status)
     if (status == CACHE_OK)
         api_send(call, 204, slice_make("", 0));
     else if (status == CACHE_MISS)
-        api_send_error(call, 412, call->if_match ? "this cache has no such key"
-                                                 : "this cache has the key already");
+        api_send_error(call, 412,
+                       call->if_match ? "this cache has no such key"
+                                      : "this cache has the key already");
     else
         api_send_failure(call, status);
 }

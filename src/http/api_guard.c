@@ -1,6 +1,7 @@
-/* Who may use the API (design section 11). A browser on this machine can be made to send requests to
- * local addresses: by a name that resolves to them (checked by Host), or by a page of another origin (checked by Origin and
- * Sec-Fetch-Site). Other users and machines are kept out by the token. */
+/* Who may use the API (design section 11). A browser on this machine can be made to send requests
+ * to local addresses: by a name that resolves to them (checked by Host), or by a page of another
+ * origin (checked by Origin and Sec-Fetch-Site). Other users and machines are kept out by the
+ * token. */
 #include "http/api_impl.h"
 
 #include <arpa/inet.h>
@@ -57,8 +58,9 @@ static bool check_host(struct api_call *call)
 
     if (host.data == NULL || host_known(call->api->heritage->config, host))
         return true;
-    api_send_error(call, 421, "this Host is not known here: use an IP address or localhost, or add "
-                              "the name to api_hosts");
+    api_send_error(call, 421,
+                   "this Host is not known here: use an IP address or localhost, or add "
+                   "the name to api_hosts");
     return false;
 }
 
@@ -128,21 +130,29 @@ static bool check_token(struct api_call *call)
         if (token_sent(call->request, config->api_token))
             return true;
         api_header(call, "WWW-Authenticate: Bearer");
-        api_send_error(call, 401, "the API needs its token: Authorization: Bearer ... "
-                                  "(api_token_file)");
+        api_send_error(call, 401,
+                       "the API needs its token: Authorization: Bearer ... "
+                       "(api_token_file)");
         return false;
     }
     if (config->api_open && exchange->loopback)
         return true;
-    api_send_error(call, 403, "the API over TCP needs a token: set api_token_file, or use the unix "
-                              "socket");
+    api_send_error(call, 403,
+                   "the API over TCP needs a token: set api_token_file, or use the unix "
+                   "socket");
     return false;
 }
 
-bool api_guard_check(struct api_call *call, bool health)
+/* A probe knows no names and no secrets, and learns nothing but whether we are well. */
+static bool is_probe(const struct http1_request *request)
 {
-    /* A probe knows no names and no secrets, and learns nothing but whether we are well. */
-    if (health)
+    return slice_eq(request->path, SLICE_LIT("/healthz")) ||
+           slice_eq(request->path, SLICE_LIT("/readyz"));
+}
+
+bool api_guard_check(struct api_call *call)
+{
+    if (is_probe(call->request))
         return true;
     if (!call->exchange->local && !check_host(call))
         return false;

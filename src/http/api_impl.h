@@ -1,9 +1,13 @@
 /* What the files of the key-value API share; nobody else includes this.
  *
- * api.c          who may, and which handler      api_call.c     running a cache operation to its answer
- * api_reply.c    composing responses             api_entries.c  /v1/caches/{cache}/entries/{key}
- * api_caches.c   list, clear, purge              api_stats.c    statistics as JSON
- * api_metrics.c  statistics for Prometheus       api_guard.c    Host, Origin, token
+ * api.c          routes
+ * api_guard.c    who may: Host, Origin, token
+ * api_call.c     running a cache operation to its answer
+ * api_reply.c    composing responses
+ * api_entries.c  /v1/caches/{cache}/entries/{key}
+ * api_caches.c   list, clear, purge, reset
+ * api_stats.c    statistics as JSON
+ * api_metrics.c  statistics for Prometheus
  */
 #ifndef HTTP_API_IMPL_H
 #define HTTP_API_IMPL_H
@@ -22,7 +26,8 @@ struct api {
     struct buf name;    /* of the cache, decoded from the path */
 };
 
-/* What a handler asks of the cache. Borrowed from the request: not there any more once the call waits. */
+/* What a handler asks of the cache. Borrowed from the request: not there any more once the call
+ * waits. */
 struct api_args {
     struct slice key, value, text; /* text: a pattern or tag */
     struct cache_attrs attrs;
@@ -34,8 +39,8 @@ struct api_call {
     struct api *api;
     struct api_exchange *exchange;
     const struct http1_request *request; /* NULL once it waits */
-    bool head;    /* HEAD: everything but the body */
-    bool http10;  /* the client must be told that the connection stays open */
+    bool head;   /* HEAD: everything but the body */
+    bool http10; /* the client must be told that the connection stays open */
     bool if_match;
     bool no_memory; /* a header did not fit: the response fails */
     struct cache *cache;
@@ -50,8 +55,8 @@ struct api_call {
     struct buf kept;
 };
 
-/* api_call.c. Call run() and, now or later, answer(). may_wait: give it an op at once, for operations whose results or
- * sentences come in the op. */
+/* api_call.c. Call run() and, now or later, answer(). may_wait: give it an op at once, for
+ * operations whose results or sentences come in the op. */
 enum api_result api_call_run(struct api_call *call, bool may_wait);
 
 /* api_reply.c. A complete header line without its end, for the next api_send(). */
@@ -68,7 +73,7 @@ void api_send_failure(struct api_call *call, enum cache_status status);
 void api_send_allow(struct api_call *call, const char *methods);
 
 /* api_guard.c. Whether the request may go on; if not, the refusal has been sent. */
-bool api_guard_check(struct api_call *call, bool health);
+bool api_guard_check(struct api_call *call);
 
 /* Handlers. cache and args.key are set where the route has them. */
 enum api_result api_entry(struct api_call *call);

@@ -1,5 +1,5 @@
-/* /metrics: the Prometheus text format, version 0.0.4. Only what belongs to the whole daemon: a scrape reaches any
- * one of the workers. */
+/* /metrics: the Prometheus text format, version 0.0.4. Only what belongs to the whole daemon: a
+ * scrape reaches any one of the workers. */
 #include "http/api_impl.h"
 
 #include "common/clock.h"
@@ -87,8 +87,10 @@ static void put_gauges(struct page *page, const struct sample *samples, size_t n
     static const struct gauge gauges[] = {
         {"entries", "live entries", offsetof(struct cache_stats, entries)},
         {"bytes", "bytes of live entries", offsetof(struct cache_stats, bytes)},
-        {"memory_bytes", "shared memory of the cache", offsetof(struct cache_stats, memory.size_bytes)},
-        {"memory_index_bytes", "of that, the index", offsetof(struct cache_stats, memory.index_bytes)},
+        {"memory_bytes", "shared memory of the cache",
+         offsetof(struct cache_stats, memory.size_bytes)},
+        {"memory_index_bytes", "of that, the index",
+         offsetof(struct cache_stats, memory.index_bytes)},
         {"slabs", "slabs", offsetof(struct cache_stats, memory.slabs)},
         {"slabs_free", "slabs that hold nothing", offsetof(struct cache_stats, memory.slabs_free)},
     };

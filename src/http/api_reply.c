@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* On every response: nothing that comes from a cache is to be interpreted by a browser as part of a site. */
-static const char safety[] = "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
+/* On every response: nothing that comes from a cache is to be interpreted by a browser as part of a
+ * site. */
+static const char safety[] =
+    "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: sandbox\r\n";
 
 void api_header(struct api_call *call, const char *fmt, ...)
 {
@@ -19,7 +21,8 @@ void api_header(struct api_call *call, const char *fmt, ...)
     va_start(args, fmt);
     len = vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
-    if (len < 0 || (size_t)len >= sizeof(line) || buf_append(headers, line, (size_t)len) != ERR_OK ||
+    if (len < 0 || (size_t)len >= sizeof(line) ||
+        buf_append(headers, line, (size_t)len) != ERR_OK ||
         buf_append(headers, "\r\n", 2) != ERR_OK)
         call->no_memory = true;
 }

@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* All numbers are in shared memory and belong to the whole daemon, but for those of the pool, which are this
- * worker's. */
+/* All numbers are in shared memory and belong to the whole daemon, but for those of the pool, which
+ * are this worker's. */
 
 static int set(json_t *object, const char *name, json_t *value)
 {
@@ -23,9 +23,10 @@ static json_t *memory_json(const struct stat_memory *memory)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "size_bytes",
                      (json_int_t)memory->size_bytes, "index_bytes", (json_int_t)memory->index_bytes,
-                     "slab_bytes", (json_int_t)memory->slab_bytes, "slabs", (json_int_t)memory->slabs,
-                     "slabs_free", (json_int_t)memory->slabs_free, "slabs_open",
-                     (json_int_t)memory->slabs_open, "live_bytes", (json_int_t)memory->live_bytes);
+                     "slab_bytes", (json_int_t)memory->slab_bytes, "slabs",
+                     (json_int_t)memory->slabs, "slabs_free", (json_int_t)memory->slabs_free,
+                     "slabs_open", (json_int_t)memory->slabs_open, "live_bytes",
+                     (json_int_t)memory->live_bytes);
 }
 
 static json_t *stats_json(const struct cache_stats *stats)
@@ -61,8 +62,7 @@ static void add(struct cache_stats *total, const struct cache_stats *stats)
     total->memory.slabs_open += stats->memory.slabs_open;
     total->memory.live_bytes += stats->memory.live_bytes;
     reads = total->counter[STAT_HITS] + total->counter[STAT_MISSES];
-    total->hit_rate =
-        reads == 0 ? 0.0 : (double)total->counter[STAT_HITS] / (double)reads;
+    total->hit_rate = reads == 0 ? 0.0 : (double)total->counter[STAT_HITS] / (double)reads;
 }
 
 static json_t *worker_json(const struct scoreboard_slot *slot, unsigned number)
@@ -70,16 +70,14 @@ static json_t *worker_json(const struct scoreboard_slot *slot, unsigned number)
     static const char *const states[] = {"empty", "starting", "serving", "draining"};
     uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
 
-    return json_pack("{s:i, s:i, s:s, s:I, s:I, s:I, s:I}", "slot", (int)number, "pid",
-                     (int)atomic_load_explicit(&slot->pid, memory_order_relaxed), "state",
-                     state <= SLOT_DRAINING ? states[state] : "unknown", "connections",
-                     (json_int_t)atomic_load_explicit(&slot->connections, memory_order_relaxed),
-                     "accepted",
-                     (json_int_t)atomic_load_explicit(&slot->accepted, memory_order_relaxed),
-                     "requests",
-                     (json_int_t)atomic_load_explicit(&slot->requests, memory_order_relaxed),
-                     "restarts",
-                     (json_int_t)atomic_load_explicit(&slot->restarts, memory_order_relaxed));
+    return json_pack(
+        "{s:i, s:i, s:s, s:I, s:I, s:I, s:I}", "slot", (int)number, "pid",
+        (int)atomic_load_explicit(&slot->pid, memory_order_relaxed), "state",
+        state <= SLOT_DRAINING ? states[state] : "unknown", "connections",
+        (json_int_t)atomic_load_explicit(&slot->connections, memory_order_relaxed), "accepted",
+        (json_int_t)atomic_load_explicit(&slot->accepted, memory_order_relaxed), "requests",
+        (json_int_t)atomic_load_explicit(&slot->requests, memory_order_relaxed), "restarts",
+        (json_int_t)atomic_load_explicit(&slot->restarts, memory_order_relaxed));
 }
 
 static json_t *workers_json(const struct scoreboard *board)
@@ -149,7 +147,8 @@ static json_t *daemon_json(struct caches *caches, const struct heritage *heritag
     int failed;
 
     failed = set(object, "node_id", json_string(heritage->node_id));
-    failed |= set_number(object, "uptime_s", wall_ms > started_ms ? (wall_ms - started_ms) / 1000 : 0);
+    failed |=
+        set_number(object, "uptime_s", wall_ms > started_ms ? (wall_ms - started_ms) / 1000 : 0);
     failed |= set(object, "workers", workers_json(heritage->board));
     failed |= set(object, "caches", caches_json(caches, &total));
     failed |= set(object, "total", stats_json(&total));

@@ -31,10 +31,10 @@ struct http1_parser {
     size_t target_len;
     uint64_t head_taken; /* bytes of the request given to llhttp before the headers were complete */
     uint64_t line_bytes, header_bytes;
-    uint64_t lines;        /* of the head, ended so far */
-    size_t line_len;       /* of the line that has not ended */
-    char last;             /* byte of the head */
-    bool scanned;          /* the head's last line end was seen */
+    uint64_t lines;  /* of the head, ended so far */
+    size_t line_len; /* of the line that has not ended */
+    char last;       /* byte of the head */
+    bool scanned;    /* the head's last line end was seen */
     bool target_done, in_name, headers_done, complete;
     int status; /* of a failure, else 0 */
     enum parse_status outcome;
@@ -60,8 +60,8 @@ static int fail(struct http1_parser *parser, int status, const char *fmt, ...)
     vsnprintf(parser->why, sizeof(parser->why), fmt, args);
     va_end(args);
     parser->status = status;
-    parser->outcome = status == 413 || status == 414 || status == 431 ? PARSE_TOO_LARGE
-                                                                      : PARSE_INVALID;
+    parser->outcome =
+        status == 413 || status == 414 || status == 431 ? PARSE_TOO_LARGE : PARSE_INVALID;
     return -1;
 }
 
@@ -220,8 +220,7 @@ static struct slice trim(struct slice value)
         value.data++;
         value.len--;
     }
-    while (value.len > 0 &&
-           (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
+    while (value.len > 0 && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
         value.len--;
     return value;
 }
@@ -459,8 +458,9 @@ static void fail_syntax(struct http1_parser *parser, llhttp_errno_t error, const
              reason == NULL || reason[0] == '\0' ? llhttp_errno_name(error) : reason);
 }
 
-/* Whether c may follow in the head. llhttp lets bare line feeds and folded lines pass in places; other programs on the way
- * may have read them otherwise (RFC 9112 section 2.2 and 5.2), so they are refused. */
+/* Whether c may follow in the head. llhttp lets bare line feeds and folded lines pass in places;
+ * other programs on the way may have read them otherwise (RFC 9112 section 2.2 and 5.2), so they
+ * are refused. */
 static bool scan_byte(struct http1_parser *parser, char c)
 {
     bool pair = parser->last == '\r';
@@ -474,7 +474,8 @@ static bool scan_byte(struct http1_parser *parser, char c)
         parser->line_len++;
         return true;
     }
-    if (parser->line_len > 1) /* not only the CR: empty lines before the request line do not count */
+    if (parser->line_len >
+        1) /* not only the CR: empty lines before the request line do not count */
         parser->lines++;
     else if (parser->lines > 0)
         parser->scanned = true;
@@ -491,7 +492,8 @@ static size_t scan_head(struct http1_parser *parser, const char *data, size_t le
     return len;
 }
 
-/* The bytes that may be given to llhttp now: below the limit of a head, and with proper line ends. */
+/* The bytes that may be given to llhttp now: below the limit of a head, and with proper line ends.
+ */
 static size_t admit(struct http1_parser *parser, const char *data, size_t len)
 {
     uint64_t head_max = parser->limits.line_bytes + parser->limits.header_bytes;

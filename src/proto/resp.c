@@ -30,7 +30,8 @@ static enum parse_status fail(struct resp_parser *parser, enum parse_status stat
     return status;
 }
 
-/* A decimal number and its CRLF, as Redis reads it: no '+', no leading zeros. used: bytes with the CRLF. */
+/* A decimal number and its CRLF, as Redis reads it: no '+', no leading zeros. used: bytes with the
+ * CRLF. */
 static enum parse_status read_length(const char *p, const char *end, int64_t *value, size_t *used)
 {
     const char *from = p;
@@ -144,8 +145,8 @@ static bool is_space(char c)
     return isspace((unsigned char)c) != 0;
 }
 
-/* The rest of a quoted part, p after the opening quote, appended at *to. NULL: the quotes are unbalanced (a closing
- * quote must end the word). */
+/* The rest of a quoted part, p after the opening quote, appended at *to. NULL: the quotes are
+ * unbalanced (a closing quote must end the word). */
 static const char *read_quoted(const char *p, const char *end, char quote, char **to)
 {
     while (p < end) {
@@ -199,8 +200,7 @@ static enum parse_status split_line(struct resp_parser *parser, struct slice lin
                         (long long)limits->args);
         p = read_word(p, end, &to);
         if (p == NULL)
-            return fail(parser, PARSE_INVALID,
-                        "ERR Protocol error: unbalanced quotes in request");
+            return fail(parser, PARSE_INVALID, "ERR Protocol error: unbalanced quotes in request");
         if (!reserve_arg(parser))
             return no_memory(parser);
         parser->argv[parser->argc++] = slice_make(word, (size_t)(to - word));
@@ -295,8 +295,7 @@ static enum parse_status step_bulk(struct resp_parser *parser, struct slice inpu
     if (input.len - parser->pos < len + 2)
         return PARSE_MORE;
     if (end[0] != '\r' || end[1] != '\n')
-        return fail(parser, PARSE_INVALID,
-                    "ERR Protocol error: bulk is not followed by CR LF");
+        return fail(parser, PARSE_INVALID, "ERR Protocol error: bulk is not followed by CR LF");
     if (!reserve_arg(parser))
         return no_memory(parser);
     parser->offsets[parser->argc] = parser->pos;

@@ -22,9 +22,9 @@ struct resp_limits {
     uint64_t inline_bytes; /* one inline command */
 };
 
-/* Parser state, one per connection; zero-initialised. It remembers how far an incomplete command has been
- * parsed, so that feeding byte by byte stays linear. argv points into the input given last (of an inline
- * command: into the parser) and is valid until the next call. */
+/* Parser state, one per connection; zero-initialised. It remembers how far an incomplete command
+ * has been parsed, so that feeding byte by byte stays linear. argv points into the input given last
+ * (of an inline command: into the parser) and is valid until the next call. */
 struct resp_parser {
     struct slice *argv; /* grown as arguments arrive, owned by the parser */
     int argc;
@@ -39,9 +39,11 @@ struct resp_parser {
     struct buf words; /* the arguments of an inline command, unquoted */
 };
 
-/* Parse one command from input, which always begins at the start of that command. After PARSE_OK the
- * caller consumes parser->used bytes; the next call starts a new command. argc may be 0 (an empty line): no reply. */
-enum parse_status resp_parse(struct resp_parser *parser, struct slice input, const struct resp_limits *limits);
+/* Parse one command from input, which always begins at the start of that command. After PARSE_OK
+ * the caller consumes parser->used bytes; the next call starts a new command. argc may be 0 (an
+ * empty line): no reply. */
+enum parse_status resp_parse(struct resp_parser *parser, struct slice input,
+                             const struct resp_limits *limits);
 void resp_parser_fini(struct resp_parser *parser);
 
 /* Compose. Each appends to out; ERR_NOMEM only. version: 2 or 3 (nulls, maps, booleans differ). */

@@ -1,12 +1,13 @@
-/* The HTTP session: bytes to requests, requests to the API, one after the other. A request that follows a pending one waits:
- * it may depend on what that one changes. */
+/* The HTTP session: bytes to requests, requests to the API, one after the other. A request that
+ * follows a pending one waits: it may depend on what that one changes. */
 #include "worker/conn.h"
 
 #include "common/clock.h"
 
 #include <stdlib.h>
 
-/* A request on its way. It outlives the session when the connection breaks while the API is busy. */
+/* A request on its way. It outlives the session when the connection breaks while the API is busy.
+ */
 struct http_call {
     struct request request;
     struct api_exchange exchange;
@@ -82,14 +83,13 @@ static bool session_busy(const struct conn *conn)
 
 static void call_free(struct request *request)
 {
-    free((struct http_call *)(void *)((char *)request - offsetof(struct http_call, request)));
+    free(LIST_ENTRY(request, struct http_call, request));
 }
 
 /* The API has answered a pending request. */
 static void on_answered(struct api_exchange *exchange)
 {
-    struct http_call *call =
-        (struct http_call *)(void *)((char *)exchange - offsetof(struct http_call, exchange));
+    struct http_call *call = LIST_ENTRY(exchange, struct http_call, exchange);
     struct conn *conn = call->request.conn;
 
     if (conn != NULL) {
@@ -150,8 +150,8 @@ static enum session_result answer(struct conn *conn, const struct http1_request 
     return next;
 }
 
-/* The head is complete, the body is not: refuse what would be refused anyway before the body comes, and
- * tell a client that waits for leave to send it. */
+/* The head is complete, the body is not: refuse what would be refused anyway before the body comes,
+ * and tell a client that waits for leave to send it. */
 static enum session_result look_at_head(struct conn *conn)
 {
     struct session_http *session = conn->session;

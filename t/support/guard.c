@@ -18,8 +18,8 @@ void guard_init(struct guard *guard, size_t room)
 
     guard->room = (room + page - 1) / page * page;
     guard->map_bytes = guard->room + page;
-    guard->map = mmap(NULL, guard->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+    guard->map =
+        mmap(NULL, guard->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (guard->map == MAP_FAILED)
         die("guard: mmap");
     if (mprotect(guard->map + guard->room, page, PROT_NONE) != 0)

@@ -74,8 +74,9 @@ static void dissect(struct api_fixture *fixture, bool head)
         ck_assert_uint_eq(strtoull(length, NULL, 10), fixture->body_len);
     if (fixture->status == 204 || fixture->status == 304 || head)
         ck_assert_uint_eq(fixture->body_len, 0);
-    ck_assert_int_eq(fixture->keep_alive, api_response_header(fixture, "Connection") == NULL ||
-                                              strcmp(api_response_header(fixture, "Connection"), "close") != 0);
+    ck_assert_int_eq(fixture->keep_alive,
+                     api_response_header(fixture, "Connection") == NULL ||
+                         strcmp(api_response_header(fixture, "Connection"), "close") != 0);
 }
 
 int api_ask(struct api_fixture *fixture, const char *bytes, size_t len)
@@ -90,7 +91,8 @@ int api_ask(struct api_fixture *fixture, const char *bytes, size_t len)
     size_t used;
 
     buf_truncate(&fixture->text, 0);
-    ck_assert_int_eq(http1_parse(fixture->parser, slice_make(bytes, len), &used, &request), PARSE_OK);
+    ck_assert_int_eq(http1_parse(fixture->parser, slice_make(bytes, len), &used, &request),
+                     PARSE_OK);
     ck_assert_uint_eq(used, len);
     head = request->method == HTTP1_HEAD;
     exchange.api.keep_alive = request->keep_alive;

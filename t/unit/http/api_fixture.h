@@ -27,7 +27,8 @@ void api_close(struct api_fixture *fixture);
 
 /* Send a whole request and take its response apart. Returns the status. */
 int api_ask(struct api_fixture *fixture, const char *bytes, size_t len);
-/* METHOD PATH with "Host: localhost" and these header lines (each with its CRLF, or ""); body may be NULL. */
+/* METHOD PATH with "Host: localhost" and these header lines (each with its CRLF, or ""); body may
+ * be NULL. */
 int api_request(struct api_fixture *fixture, const char *method, const char *path,
                 const char *headers, const char *body);
 

@@ -230,7 +230,8 @@ START_TEST(metrics)
     ck_assert_ptr_nonnull(strstr(f.body, "\ncachetastic_hits_total{cache=\"default\"} 2\n"));
     ck_assert_ptr_nonnull(strstr(f.body, "\ncachetastic_hits_total{cache=\"second\"} 0\n"));
     ck_assert_ptr_nonnull(strstr(f.body, "\ncachetastic_entries{cache=\"default\"} 2\n"));
-    ck_assert_ptr_nonnull(strstr(f.body, "\ncachetastic_memory_bytes{cache=\"default\"} 8388608\n"));
+    ck_assert_ptr_nonnull(
+        strstr(f.body, "\ncachetastic_memory_bytes{cache=\"default\"} 8388608\n"));
     ck_assert_ptr_nonnull(strstr(f.body, "\ncachetastic_worker_requests_total{slot=\"0\"} 0\n"));
     ck_assert_ptr_null(strstr(f.body, "redis_"));
     api_expect(&f, 405, "POST", "/metrics", "", "");
@@ -276,8 +277,15 @@ END_TEST
 
 START_TEST(unknown_paths)
 {
-    static const char *const paths[] = {"/", "/v1", "/v1/", "/v1/nope", "/v1/caches/default/nope",
-                                        "/v1/stats/default/x", "/healthz/", "/v2/stats", "/metrics/"};
+    static const char *const paths[] = {"/",
+                                        "/v1",
+                                        "/v1/",
+                                        "/v1/nope",
+                                        "/v1/caches/default/nope",
+                                        "/v1/stats/default/x",
+                                        "/healthz/",
+                                        "/v2/stats",
+                                        "/metrics/"};
 
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
         api_expect(&f, 404, "GET", paths[i], "", NULL);

@@ -53,7 +53,8 @@ END_TEST
 
 START_TEST(binary_values)
 {
-    static const char put[] = "PUT " K " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\na\0\r\n";
+    static const char put[] =
+        "PUT " K " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\na\0\r\n";
 
     ck_assert_int_eq(api_ask(&f, put, sizeof(put) - 1), 204);
     api_expect(&f, 200, "GET", K, "", NULL);
@@ -176,8 +177,8 @@ END_TEST
 
 START_TEST(bad_ttls)
 {
-    static const char *const bad[] = {"", "x", "-1", "10 s", "1.5s", "10w", "9999999999999999999",
-                                      "4000d", "400000000000"};
+    static const char *const bad[] = {
+        "", "x", "-1", "10 s", "1.5s", "10w", "9999999999999999999", "4000d", "400000000000"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         char header[64];
@@ -266,8 +267,8 @@ START_TEST(tags)
 
     api_expect(&f, 204, "PUT", K, "Cache-Tags: red , ,blue\r\n", "v");
     api_expect(&f, 204, "PUT", "/v1/caches/default/entries/other", "Cache-Tags: green\r\n", "v");
-    ck_assert_int_eq(cache_purge_tag(caches_find(f.caches.caches, SLICE_LIT("default")), blue, NULL),
-                     CACHE_OK);
+    ck_assert_int_eq(
+        cache_purge_tag(caches_find(f.caches.caches, SLICE_LIT("default")), blue, NULL), CACHE_OK);
     api_expect(&f, 404, "GET", K, "", NULL);
     api_expect(&f, 200, "GET", "/v1/caches/default/entries/other", "", NULL);
 }

@@ -62,9 +62,10 @@ static int ask(const char *method, const char *host, const char *headers)
 
 START_TEST(known_hosts)
 {
-    static const char *const known[] = {"localhost", "LocalHost:8080", "localhost.", "127.0.0.1",
-                                        "127.0.0.1:8080", "192.168.1.7", "[::1]", "[::1]:8080",
-                                        "[fe80::1]", "cache.example", "CACHE.example:80"};
+    static const char *const known[] = {"localhost",     "LocalHost:8080",  "localhost.",
+                                        "127.0.0.1",     "127.0.0.1:8080",  "192.168.1.7",
+                                        "[::1]",         "[::1]:8080",      "[fe80::1]",
+                                        "cache.example", "CACHE.example:80"};
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         ck_assert_msg(ask("GET", known[i], "") == 404, "%s: %d", known[i], f.status);
@@ -73,8 +74,14 @@ END_TEST
 
 START_TEST(foreign_hosts)
 {
-    static const char *const foreign[] = {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example",
-                                          "xcache.example", "", "[::1", "1.2.3", "127.0.0.1@evil"};
+    static const char *const foreign[] = {"evil.example",
+                                          "localhost.evil.example",
+                                          "127.0.0.1.evil.example",
+                                          "xcache.example",
+                                          "",
+                                          "[::1",
+                                          "1.2.3",
+                                          "127.0.0.1@evil"};
 
     for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
         ck_assert_msg(ask("GET", foreign[i], "") == 421, "%s: %d", foreign[i], f.status);
@@ -117,8 +124,10 @@ END_TEST
 
 START_TEST(writes_of_our_own_pages_pass)
 {
-    ck_assert_int_eq(ask("PUT", "localhost:8080", "Origin: http://localhost:8080\r\n"
-                                                  "Sec-Fetch-Site: same-origin\r\n"), 204);
+    ck_assert_int_eq(ask("PUT", "localhost:8080",
+                         "Origin: http://localhost:8080\r\n"
+                         "Sec-Fetch-Site: same-origin\r\n"),
+                     204);
     ck_assert_int_eq(ask("PUT", "localhost", "Origin: HTTPS://LOCALHOST\r\n"), 204);
     ck_assert_int_eq(ask("PUT", "localhost", "Sec-Fetch-Site: none\r\n"), 204);
     ck_assert_int_eq(ask("GET", "localhost", "Origin: http://evil.example\r\n"), 200);
@@ -150,9 +159,9 @@ END_TEST
 
 START_TEST(wrong_tokens)
 {
-    static const char *const wrong[] = {"Bearer",         "Bearer ",      "Bearer secre", "Bearer secrets",
-                                        "Bearer Secret",  "Basic secret", "secret",       "Bearer secrex",
-                                        "Bearer sssssss", "Bearer  secret"};
+    static const char *const wrong[] = {
+        "Bearer",       "Bearer ", "Bearer secre",  "Bearer secrets", "Bearer Secret",
+        "Basic secret", "secret",  "Bearer secrex", "Bearer sssssss", "Bearer  secret"};
 
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         char header[64];
@@ -210,7 +219,8 @@ START_TEST(bodies_of_refused_requests_need_not_come)
     size_t used;
     int len = snprintf(text, sizeof(text), head, "evil.example");
 
-    ck_assert_int_eq(http1_parse(f.parser, slice_make(text, (size_t)len), &used, &request), PARSE_MORE);
+    ck_assert_int_eq(http1_parse(f.parser, slice_make(text, (size_t)len), &used, &request),
+                     PARSE_MORE);
     ck_assert(!api_admit(f.api, http1_head(f.parser), &exchange));
     ck_assert(!exchange.keep_alive);
     ck_assert_int_eq(strncmp(buf_head(&f.text), "HTTP/1.1 421 ", 13), 0);
@@ -218,7 +228,8 @@ START_TEST(bodies_of_refused_requests_need_not_come)
 
     buf_truncate(&f.text, 0);
     len = snprintf(text, sizeof(text), head, "localhost");
-    ck_assert_int_eq(http1_parse(f.parser, slice_make(text, (size_t)len), &used, &request), PARSE_MORE);
+    ck_assert_int_eq(http1_parse(f.parser, slice_make(text, (size_t)len), &used, &request),
+                     PARSE_MORE);
     ck_assert(api_admit(f.api, http1_head(f.parser), &exchange));
     ck_assert_uint_eq(buf_len(&f.text), 0);
 }

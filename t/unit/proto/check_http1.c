@@ -66,8 +66,8 @@ static void expect_slice(struct slice got, const char *want)
                   got.data, want);
 }
 
-/* Whole, byte by byte, and in every split in two: each time the same request ends at the same byte, with the
- * next request's bytes left alone. check looks at it. */
+/* Whole, byte by byte, and in every split in two: each time the same request ends at the same byte,
+ * with the next request's bytes left alone. check looks at it. */
 static void expect_request(const char *text, void (*check)(void))
 {
     static const char next[] = "GET /next HTTP/1.1\r\n";
@@ -153,9 +153,10 @@ static void check_put(void)
 
 START_TEST(put_with_content_length)
 {
-    expect_request("PUT /k HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 14\r\n\r\n"
-                   "hello\r\n\r\nworld",
-                   check_put);
+    expect_request(
+        "PUT /k HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 14\r\n\r\n"
+        "hello\r\n\r\nworld",
+        check_put);
 }
 END_TEST
 
@@ -235,11 +236,13 @@ static void check_upgrade(void)
     expect_slice(request->path, "/u");
 }
 
-/* An upgrade is not taken up: the request is answered as it is, and the connection stays HTTP/1.1. */
+/* An upgrade is not taken up: the request is answered as it is, and the connection stays HTTP/1.1.
+ */
 START_TEST(upgrade_is_ignored)
 {
-    expect_request("GET /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-                   check_upgrade);
+    expect_request(
+        "GET /u HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        check_upgrade);
 }
 END_TEST
 
@@ -421,7 +424,8 @@ START_TEST(header_bytes_limit)
 }
 END_TEST
 
-/* Bytes that no callback reports count as well: blanks before a value, empty lines before a request. */
+/* Bytes that no callback reports count as well: blanks before a value, empty lines before a
+ * request. */
 START_TEST(unseen_bytes_are_limited)
 {
     char bytes[1024] = "GET / HTTP/1.1\r\nHost:";
@@ -474,11 +478,30 @@ END_TEST
 /* Random requests: whole and byte by byte come to the same end. */
 START_TEST(random_requests_split_alike)
 {
-    static const char *const parts[] = {
-        "GET ",    "PUT ",      "/a",     "/%41?b",   " HTTP/1.1", " HTTP/1.0", "\r\n", "\n",
-        "\r",      "Host: a",   "X:",     " ",        "b",         ":",         "\r\n", "\r\n\r\n",
-        "Content-Length: 3",    "Transfer-Encoding: chunked",      "3\r\nabc\r\n0\r\n\r\n", "abc",
-        "\0",      "Connection: close",   "Connection: Upgrade\r\nUpgrade: x",  "\x80"};
+    static const char *const parts[] = {"GET ",
+                                        "PUT ",
+                                        "/a",
+                                        "/%41?b",
+                                        " HTTP/1.1",
+                                        " HTTP/1.0",
+                                        "\r\n",
+                                        "\n",
+                                        "\r",
+                                        "Host: a",
+                                        "X:",
+                                        " ",
+                                        "b",
+                                        ":",
+                                        "\r\n",
+                                        "\r\n\r\n",
+                                        "Content-Length: 3",
+                                        "Transfer-Encoding: chunked",
+                                        "3\r\nabc\r\n0\r\n\r\n",
+                                        "abc",
+                                        "\0",
+                                        "Connection: close",
+                                        "Connection: Upgrade\r\nUpgrade: x",
+                                        "\x80"};
 
     srand(11);
     for (int round = 0; round < 20000; round++) {

@@ -36,8 +36,8 @@ static void expect_argv(size_t used, int argc, const struct slice *argv)
                       (int)parser.argv[i].len, parser.argv[i].data);
 }
 
-/* The command whole, with bytes of the next one behind it, at every split in two, and byte by byte, each
- * time from a copy at another address that ends at an inaccessible page. */
+/* The command whole, with bytes of the next one behind it, at every split in two, and byte by byte,
+ * each time from a copy at another address that ends at an inaccessible page. */
 static void expect_command(const char *bytes, size_t len, int argc, const struct slice *argv)
 {
     char more[512];

@@ -28,7 +28,8 @@ static struct resp_value parse_whole(const char *bytes, size_t len)
             resp_parse_reply(slice_make(guard_place(&guard, bytes, cut), cut), &value, &used),
             PARSE_MORE);
     ck_assert_int_eq(
-        resp_parse_reply(slice_make(guard_place(&guard, bytes, len), len), &value, &used), PARSE_OK);
+        resp_parse_reply(slice_make(guard_place(&guard, bytes, len), len), &value, &used),
+        PARSE_OK);
     ck_assert_uint_eq(used, len);
     return value;
 }

@@ -15,8 +15,8 @@ static struct worker *worker;
 static int client;
 
 /* ---- the stand-in ----
- * /now/TEXT answers at once, /later/TEXT when answer_later() is called; the response's body is the path and
- * the request's body. /refused is refused by its head. */
+ * /now/TEXT answers at once, /later/TEXT when answer_later() is called; the response's body is the
+ * path and the request's body. /refused is refused by its head. */
 
 static struct api_exchange *waiting;
 static char waiting_path[64];
@@ -125,8 +125,8 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 static void teardown(void)
 {
-    LIST_EACH_SAFE (node, next, &worker->conns)
-        conn_abort(LIST_ENTRY(node, struct conn, link), NULL);
+    LIST_EACH_SAFE(node, next, &worker->conns)
+    conn_abort(LIST_ENTRY(node, struct conn, link), NULL);
     uv_walk(&worker->loop, close_handle, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&worker->loop), 0);
@@ -166,7 +166,8 @@ static const char *received(void)
     return text;
 }
 
-/* The next response begins with "HTTP/1.1 STATUS", has this body, and the text after it is returned. */
+/* The next response begins with "HTTP/1.1 STATUS", has this body, and the text after it is
+ * returned. */
 static const char *take_response(const char *text, int status, const char *body)
 {
     char line[32];
@@ -226,7 +227,8 @@ START_TEST(pipelined_in_order)
 }
 END_TEST
 
-/* The turn's budget is smaller than what is pipelined: others get their turns in between, nothing is lost. */
+/* The turn's budget is smaller than what is pipelined: others get their turns in between, nothing
+ * is lost. */
 START_TEST(pipelines_longer_than_a_turn)
 {
     const char *rest;
@@ -316,21 +318,24 @@ END_TEST
 
 START_TEST(expect_100_continue)
 {
-    send_text("PUT /now/p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    send_text(
+        "PUT /now/p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     ck_assert_str_eq(received(), "HTTP/1.1 100 Continue\r\n\r\n");
     send_text("he");
     ck_assert_str_eq(received(), "");
     send_text("llo");
     expect_response(200, "/now/phello", "");
     /* A client that does not wait needs no leave. */
-    send_text("PUT /now/p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
+    send_text(
+        "PUT /now/p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello");
     expect_response(200, "/now/phello", "");
 }
 END_TEST
 
 START_TEST(refused_before_the_body)
 {
-    send_text("PUT /refused HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    send_text(
+        "PUT /refused HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     expect_response(403, "", "EOF");
     ck_assert_uint_eq(handled, 0);
 }
