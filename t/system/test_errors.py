@@ -40,7 +40,7 @@ def test_a_good_configuration_is_said_to_be_good(tmp_path):
 LIMITED = """
     workers = 1;
     listen = ( {{ address = "unix:{socket}"; }}, {{ address = "127.0.0.1:{port}"; protocol = "http"; }} );
-    limits: {{ key = "64"; value = "10K"; http_line = "1K"; http_headers = "2K"; resp_args = 100; }};
+    limits: {{ key = "64"; value = "10K"; http_line = "1K"; http_header = "2K"; resp_args = 100; }};
     caches = ( {{ name = "default"; memory = "8M"; }} );
     api_token_file = "{directory}/token";
 """

@@ -15,7 +15,7 @@ def pair(daemons, server):
     flags = ("--workers", "2", "--memory", "16M", "--redis", server.address)
     a, b = daemons(*flags), daemons(*flags)
     for daemon in (a, b):
-        wait_until(lambda: daemon.stats()["redis"]["invalidation"] is True, 10, "the subscription")
+        wait_until(lambda: daemon.stats()["redis"]["invalidation_confirmed"] is True, 10, "the subscription")
     return a, b
 
 

@@ -18,9 +18,9 @@ WINDOW = 64
 
 
 def made_up(keys, requests, seed):
-    """Zipf-like keys, sizes from 1 byte to 1 MiB with a long tail."""
+    """Zipf-like keys, sizes from 2 KiB to 1 MiB with a long tail: several hundred MiB in all."""
     rng = random.Random(seed)
-    sizes = [min(1 << 20, int(rng.paretovariate(0.6) * 100)) for _ in range(keys)]
+    sizes = [min(1 << 20, int(rng.paretovariate(0.7) * 2000)) for _ in range(keys)]
     for _ in range(requests):
         key = min(keys - 1, int(rng.paretovariate(0.7)) - 1)
         yield f"k{key}", sizes[key]
