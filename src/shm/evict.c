@@ -104,6 +104,7 @@ bool evict_claim(struct zone *zone, uint32_t slab, bool only_dead, struct reclai
     }
     reclaim->slab = slab;
     reclaim->pos = 0;
+    reclaim->large = slab_state(word) == SLAB_LARGE;
     reclaim->only_dead = only_dead;
     reclaim->kept = false;
     return true;
@@ -251,9 +252,8 @@ static enum evict_result empty_large(struct zone *zone, struct reclaim *reclaim,
 enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t now_ms,
                             struct evict_budget *budget, bool wait)
 {
-    if (slab_state(slab_load(zone, reclaim->slab)) == SLAB_RECLAIM)
-        return empty_slab(zone, reclaim, now_ms, budget, wait);
-    return empty_large(zone, reclaim, now_ms, budget, wait);
+    return reclaim->large ? empty_large(zone, reclaim, now_ms, budget, wait)
+                          : empty_slab(zone, reclaim, now_ms, budget, wait);
 }
 
 enum evict_result evict_one(struct zone *zone, uint64_t now_ms)

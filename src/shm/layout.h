@@ -230,6 +230,7 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "words a
 struct reclaim {
     uint32_t slab; /* LAYOUT_NONE = none */
     uint32_t pos;
+    bool large;     /* the first slab of a large value: not claimed until its entry is unlinked */
     bool only_dead; /* drop what is invalid and keep the rest */
     bool kept;      /* something was kept */
 };

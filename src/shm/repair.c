@@ -15,6 +15,7 @@ struct repair {
     struct zone *zone;
     uint32_t dead; /* owner id */
     bool suspect;
+    bool incomplete; /* a stripe stayed locked: the slot is kept, and the next call goes on */
     struct repair_report *report;
 };
 
@@ -158,6 +159,7 @@ static bool take(struct repair *r, struct stripe *stripe)
             repair_locks(&other);
         }
     }
+    r->incomplete = true;
     return false;
 }
 
@@ -181,13 +183,12 @@ static bool settle_large(struct repair *r, uint32_t first)
     return linked || !moved;
 }
 
-/* The bodies of a value whose writer died before it was complete: still open, or in reclaim. */
-static void repair_body(struct repair *r, uint32_t slab, uint64_t word)
+/* Later slabs of a chain that the dead one was building or freeing: ours, so that the walk along
+ * the chain from its first slab can go through them to those that are nobody's yet. */
+static void take_body(struct repair *r, uint32_t slab, uint64_t word)
 {
-    if (slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner)) {
-        slab_free(r->zone, slab);
+    if (slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner))
         r->report->slabs++;
-    }
 }
 
 static void repair_head(struct repair *r, uint32_t slab)
@@ -228,8 +229,20 @@ static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word
            (slab_state(*word) == SLAB_OPEN || slab_state(*word) == SLAB_RECLAIM);
 }
 
-/* Ordinary slabs first, because emptying them may unlink large values; then first slabs, which lead
- * to the rest of their chains; then what is left of chains. */
+/* Bodies that no first slab led to. */
+static void free_bodies(struct repair *r)
+{
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        uint64_t word = slab_load(r->zone, i);
+        uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
+
+        if (slab_state(word) == SLAB_RECLAIM && slab_owner(word) == r->zone->owner &&
+            (flags & SLAB_BODY))
+            slab_free(r->zone, i);
+    }
+}
+
+/* Ordinary slabs first, because emptying them may unlink large values; then chains. */
 static void repair_slabs(struct repair *r)
 {
     uint64_t word;
@@ -241,13 +254,15 @@ static void repair_slabs(struct repair *r)
             repair_slab(r, i, word);
     }
     for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        if (owned(r, i, SLAB_BODY, &word))
+            take_body(r, i, word);
+    }
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
         if (owned(r, i, SLAB_HEAD, &word))
             repair_head(r, i);
     }
-    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
-        if (owned(r, i, SLAB_BODY, &word))
-            repair_body(r, i, word);
-    }
+    if (!r->incomplete)
+        free_bodies(r);
 }
 
 /* Remove every entry of the chain with this hash: the key itself is not known any more. */
@@ -289,7 +304,7 @@ static void repair_stub(struct repair *r, struct stub *stub)
         return;
     }
     if (!take(r, stripe))
-        return; /* its deadline will end it */
+        return;
     if (stub->hash == hash && stub_involves(stub, r->dead)) {
         if (atomic_load_explicit(&stub->kind, memory_order_relaxed) == STUB_WRITE) {
             large = unlink_hash_locked(r, stripe, hash);
@@ -342,8 +357,20 @@ static void repair_owner(struct repair *r)
     ban_release(r->zone, r->dead);
     wake_all(r->zone);
     stat_add(r->zone, STAT_REPAIRS, 1);
+    if (r->incomplete)
+        return;
     atomic_store(&owner->repairer, 0);
     atomic_store(&owner->identity, 0);
+}
+
+/* Whether a slot is for this call to repair: the process', or one that an earlier call left. */
+static bool concerns(struct owner *owner, pid_t pid)
+{
+    uint64_t identity = atomic_load(&owner->identity);
+
+    if (identity == 0 || (process_pid(identity) != pid && atomic_load(&owner->repairer) == 0))
+        return false;
+    return !process_alive(identity);
 }
 
 int repair_process(struct zone *zone, pid_t pid, bool suspect, struct repair_report *report)
@@ -355,14 +382,16 @@ int repair_process(struct zone *zone, pid_t pid, bool suspect, struct repair_rep
     assert(zone->owner != 0);
     for (uint32_t id = 1; id <= ZONE_MAX_OWNERS; id++) {
         struct owner *owner = layout_owner(zone, id);
-        uint64_t identity = atomic_load(&owner->identity);
-        struct repair r = {zone, id, suspect, report != NULL ? report : &ignored};
+        struct repair r = {.zone = zone,
+                           .dead = id,
+                           .suspect = suspect,
+                           .report = report != NULL ? report : &ignored};
 
-        if (identity == 0 || process_pid(identity) != pid || process_alive(identity) ||
-            !claim_repair(owner, me))
+        if (!concerns(owner, pid))
             continue;
-        repair_owner(&r);
-        found = 1;
+        found |= process_pid(atomic_load(&owner->identity)) == pid;
+        if (claim_repair(owner, me))
+            repair_owner(&r);
     }
     return found;
 }
