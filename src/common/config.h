@@ -100,6 +100,8 @@ struct config {
     char *pid_file;
     char *log_file; /* "" = stderr */
     char *log_level;
+    bool huge_pages;
+    bool mlock;
     uint64_t sweep_interval_ms;
     uint64_t respawn_min_ms;
     uint64_t respawn_max_ms;

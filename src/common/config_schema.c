@@ -48,6 +48,12 @@ static const struct config_row rows[] = {
      .text = "The least important messages that are logged. error: someone must act; warn: "
              "something is degraded and goes on; info: starts, stops and changes of state; debug: "
              "each unusual event."},
+    {TOP("huge_pages", CONFIG_BOOL, huge_pages), .fallback = "false",
+     .text = "Keep the caches in pages of 2 MiB: reads of a large cache get faster. Where the "
+             "kernel does not give them, the log says so and the caches are in ordinary ones."},
+    {TOP("mlock", CONFIG_BOOL, mlock), .fallback = "false",
+     .text = "Never let the caches be swapped out. Needs a limit on locked memory (ulimit -l, "
+             "LimitMEMLOCK=) of at least all caches together; otherwise the daemon does not start."},
     {TOP("sweep_interval", CONFIG_TIME, sweep_interval_ms), .fallback = "100ms", .min = 10,
      .max = MINUTE, .unit = "ms",
      .text = "How often memory held by expired entries is looked for. Expiry itself is exact: an "

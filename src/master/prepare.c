@@ -2,6 +2,7 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "shm/room.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -81,6 +82,18 @@ static int make_redis_state(struct heritage *heritage, struct errmsg *msg)
                           &heritage->breaker, msg);
 }
 
+/* Before any of it is taken: a group's limit, unlike the machine's, kills instead of refusing. */
+static int check_memory(const struct config *config, struct errmsg *msg)
+{
+    struct room_ask asks[CONFIG_MAX_CACHES];
+    struct room room;
+
+    for (size_t i = 0; i < config->n_caches; i++)
+        asks[i] = (struct room_ask){config->caches[i].name, config->caches[i].memory_bytes};
+    room_find("", &room);
+    return room_check(&room, asks, config->n_caches, msg);
+}
+
 static int make_zones(struct heritage *heritage, struct errmsg *msg)
 {
     const struct config *config = heritage->config;
@@ -91,6 +104,8 @@ static int make_zones(struct heritage *heritage, struct errmsg *msg)
             .size_bytes = config->caches[i].memory_bytes,
             .key_max_bytes = (uint32_t)config->limits.key_bytes,
             .populate = true,
+            .huge_pages = config->huge_pages,
+            .lock = config->mlock,
         };
         int status = zone_create(&options, &heritage->zones[i], msg);
 
@@ -109,6 +124,8 @@ int prepare_heritage(struct heritage *heritage, struct errmsg *msg)
         (status = make_board(heritage, msg)) != ERR_OK ||
         (status = make_redis_state(heritage, msg)) != ERR_OK ||
         (status = jobs_create(&heritage->jobs, msg)) != ERR_OK)
+        return status;
+    if ((status = check_memory(heritage->config, msg)) != ERR_OK)
         return status;
     return make_zones(heritage, msg);
 }

@@ -1,26 +1,17 @@
-/* memfd_create, file seals, fallocate: Linux. */
-#define _GNU_SOURCE 1
-
 #include "shm/zone.h"
 
 #include "common/clock.h"
 #include "shm/evict.h"
 #include "shm/index.h"
+#include "shm/memory.h"
 #include "shm/process.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 #define VALUE_MAX      (UINT32_MAX - UINT32_C(0xffff))
 #define SLAB_SHIFT_MIN 15 /* 32 KiB, where 64 KiB would give fewer than SLABS_WANTED */
@@ -146,55 +137,6 @@ uint64_t layout_hash(void)
     return hash;
 }
 
-static uint64_t mem_available(void)
-{
-    char line[128];
-    unsigned long long kib = 0;
-    FILE *f = fopen("/proc/meminfo", "re");
-
-    if (f == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), f) != NULL) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-            break;
-    }
-    fclose(f);
-    return kib * 1024;
-}
-
-static int populate(struct zone *zone, struct errmsg *msg)
-{
-    if (madvise(zone->base, zone->g.size, MADV_POPULATE_WRITE) == 0)
-        return ERR_OK;
-    /* Kernels before 5.14 do not know it; reserving the memory says the same, earlier. */
-    if (errno == EINVAL && fallocate(zone->fd, 0, 0, (off_t)zone->g.size) == 0)
-        return ERR_OK;
-    return err_set(msg, ERR_NOMEM, "asked for %llu bytes, the machine has %llu available",
-                   (unsigned long long)zone->g.size, (unsigned long long)mem_available());
-}
-
-static int make_memory(struct zone *zone, const char *name, struct errmsg *msg)
-{
-    char label[ZONE_NAME_MAX + 16];
-    void *base;
-
-    snprintf(label, sizeof(label), "cachetastic:%s", name);
-    zone->fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (zone->fd < 0)
-        return err_set_errno(msg, "cannot create the memory of cache %s", name);
-    if (ftruncate(zone->fd, (off_t)zone->g.size) != 0 || fchmod(zone->fd, 0600) != 0 ||
-        fcntl(zone->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        return err_set_errno(msg, "cannot size and seal the memory of cache %s", name);
-    base = mmap(NULL, zone->g.size, PROT_READ | PROT_WRITE, MAP_SHARED, zone->fd, 0);
-    if (base == MAP_FAILED)
-        return err_set_errno(msg, "cannot map %llu bytes for cache %s",
-                             (unsigned long long)zone->g.size, name);
-    zone->base = base;
-    if (madvise(base, zone->g.size, MADV_DONTDUMP) != 0)
-        return err_set_errno(msg, "cannot keep cache %s out of core dumps", name);
-    return ERR_OK;
-}
-
 /* The kernel's memory is zero: only what is not has to be written. */
 static int format(struct zone *zone, const char *name, struct errmsg *msg)
 {
@@ -248,6 +190,7 @@ static int check_options(const struct zone_options *o, struct errmsg *msg)
 int zone_create(const struct zone_options *options, struct zone **out, struct errmsg *msg)
 {
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    struct memory memory;
     struct zone *zone;
     int err = check_options(options, msg);
 
@@ -259,10 +202,10 @@ int zone_create(const struct zone_options *options, struct zone **out, struct er
     zone->fd = -1;
     err = layout_plan(options->size_bytes & ~(page - 1), options->key_max_bytes, &zone->g, msg);
     if (err == ERR_OK)
-        err = make_memory(zone, options->name, msg);
-    if (err == ERR_OK && options->populate)
-        err = populate(zone, msg);
+        err = memory_create(options, zone->g.size, &memory, msg);
     if (err == ERR_OK) {
+        zone->base = memory.base;
+        zone->fd = memory.fd;
         attach(zone);
         err = format(zone, options->name, msg);
     }

@@ -25,6 +25,8 @@ struct zone_options {
     uint64_t size_bytes;    /* rounded down to pages; at least ZONE_MIN_BYTES */
     uint32_t key_max_bytes; /* 1..65535 */
     bool populate;          /* touch every page now, so that lack of memory is an error here */
+    bool huge_pages;        /* where the kernel has them: pages of 2 MiB */
+    bool lock;              /* never swapped out; an error where that is not allowed */
 };
 
 /* Allocate, format, map and seal. out: this process' handle, not joined yet.

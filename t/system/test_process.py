@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import resource
 import signal
 import socket
@@ -225,6 +226,13 @@ def test_a_missing_directory_is_named(tmp_path):
     refused = subprocess.run(daemon.argv, capture_output=True, timeout=30 * SLOW, cwd=tmp_path)
     assert refused.returncode == 1
     assert f"{tmp_path}/nowhere: No such file or directory".encode() in refused.stderr
+
+
+def test_more_memory_than_the_machine_has_is_refused_with_both_figures(tmp_path):
+    daemon = Daemon(tmp_path / "d", "--memory", "1T", start=False)
+    refused = subprocess.run(daemon.argv, capture_output=True, timeout=30 * SLOW, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert re.search(rb"cache default: asked 1T, the machine has [0-9.]+[KMGT] available \(", refused.stderr)
 
 
 def test_unix_connections_are_balanced(daemon):
