@@ -1,6 +1,7 @@
 #include "shm/check.h"
 
 #include "common/clock.h"
+#include "shm/ghost.h"
 #include "shm/index.h"
 #include "shm/lock.h"
 #include "shm/process.h"
@@ -319,6 +320,27 @@ static void check_stub_pool(struct check *c)
     }
 }
 
+/* What eviction keeps beside the slabs. */
+static void check_queues(struct check *c)
+{
+    uint32_t wrong = ghost_check(c->zone);
+
+    if (wrong > 0)
+        problem(c, "%u words of the ghosts are none", wrong);
+    for (unsigned i = 0; i < LAYOUT_PLACES; i++) {
+        if (c->zone->sb->shared_slab[i] > c->zone->g.n_slabs)
+            problem(c, "place %u leads to slab %u", i, c->zone->sb->shared_slab[i] - 1);
+    }
+    for (uint32_t i = 0; i < c->zone->g.n_slabs; i++) {
+        const struct slab *slab = &c->zone->slabs[i];
+
+        if (slab_state(slab_load(c->zone, i)) != SLAB_FREE &&
+            (slab->stamp == 0 || slab->stamp > c->zone->sb->stamp))
+            problem(c, "slab %u stands nowhere in its queue (%llu)", i,
+                    (unsigned long long)slab->stamp);
+    }
+}
+
 static int check_quiet(struct check *c)
 {
     int err;
@@ -334,6 +356,7 @@ static int check_quiet(struct check *c)
     for (uint32_t i = 0; i < c->zone->g.n_slabs; i++)
         check_slab(c, i);
     check_stub_pool(c);
+    check_queues(c);
     return ERR_OK;
 }
 

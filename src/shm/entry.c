@@ -94,3 +94,20 @@ char *entry_write(struct zone *zone, uint64_t at, const struct table_key *key,
         memcpy(out, write->meta.data, write->meta.len);
     return out + write->meta.len;
 }
+
+char *entry_overwrite(struct zone *zone, const struct entry_view *view,
+                      const struct table_write *write, uint64_t seq)
+{
+    struct entry *e = entry_at(zone, view->at);
+    uint64_t flags = (write->flags & (uint16_t)~ENTRY_FLAGS_OWN) | (view->flags & ENTRY_FLAGS_OWN);
+    uint64_t expiry = entry_expiry_pack(zone, write->expires_ms);
+    char *out = (char *)e + view->key_at + view->key_len;
+
+    atomic_store_explicit(&e->w0, seq | flags << 48, memory_order_relaxed);
+    atomic_store_explicit(&e->w1, expiry | (uint64_t)view->key_len << 40, memory_order_relaxed);
+    atomic_store_explicit(&e->value_len, (uint32_t)write->value.len, memory_order_relaxed);
+    write_words(zone, e, write, LAYOUT_NONE);
+    if (write->meta.len > 0)
+        memcpy(out, write->meta.data, write->meta.len);
+    return out + write->meta.len;
+}

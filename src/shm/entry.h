@@ -66,6 +66,11 @@ static inline uint64_t entry_size(size_t key_len, size_t meta_len, unsigned n_ta
 char *entry_write(struct zone *zone, uint64_t at, const struct table_key *key,
                   const struct table_write *write, uint32_t first_slab);
 
+/* The same in place of an entry that takes as many bytes: header, tags and metadata; the key stays.
+ * Under the lock of its stripe, inside index_begin/end. */
+char *entry_overwrite(struct zone *zone, const struct entry_view *view,
+                      const struct table_write *write, uint64_t seq);
+
 static inline struct entry *entry_at(const struct zone *zone, uint64_t at)
 {
     return layout_at(zone, at);

@@ -1,97 +1,17 @@
 #include "shm/evict.h"
 
 #include "common/clock.h"
+#include "shm/ghost.h"
 #include "shm/index.h"
 #include "shm/lock.h"
 #include "shm/valid.h"
+#include "shm/victim.h"
 
-/* A large value goes as one: its first slab stands for all of them. */
-static bool candidate(const struct zone *zone, uint32_t slab)
-{
-    enum slab_state state = slab_state(slab_load(zone, slab));
-    uint32_t flags = atomic_load_explicit(&zone->slabs[slab].flags, memory_order_relaxed);
-
-    return state == SLAB_SEALED || (state == SLAB_LARGE && (flags & SLAB_HEAD));
-}
-
-/* 0 for a slab that costs nothing to lose, else its age. */
-static uint64_t rank(const struct zone *zone, uint32_t index, uint64_t now_ms)
-{
-    const struct slab *slab = &zone->slabs[index];
-    int32_t live = (int32_t)atomic_load_explicit(&slab->live, memory_order_relaxed);
-    bool large = slab_state(slab_load(zone, index)) == SLAB_LARGE;
-
-    if ((!large && live <= 0) || slab_dead(zone, index, now_ms))
-        return 0;
-    return atomic_load_explicit(&slab->stamp, memory_order_relaxed);
-}
-
-/* Keep the best in order; the last of a full list falls out. */
-static void remember(struct zone *zone, unsigned cap, uint32_t slab, uint64_t order)
-{
-    unsigned i = zone->n_victims;
-
-    if (i == cap) {
-        if (zone->victim_stamps[i - 1] <= order)
-            return;
-        i--;
-    } else {
-        zone->n_victims++;
-    }
-    for (; i > 0 && zone->victim_stamps[i - 1] > order; i--) {
-        zone->victims[i] = zone->victims[i - 1];
-        zone->victim_stamps[i] = zone->victim_stamps[i - 1];
-    }
-    zone->victims[i] = slab;
-    zone->victim_stamps[i] = order;
-}
-
-/* One look over all headers finds several victims, so that a zone of many slabs is not read through
- * for each; few enough of them that the list is still true when its end is used. */
-static void survey(struct zone *zone, uint64_t now_ms)
-{
-    unsigned cap = zone->g.n_slabs / 64;
-
-    cap = cap < 1 ? 1 : cap > LAYOUT_VICTIMS ? LAYOUT_VICTIMS : cap;
-    zone->n_victims = 0;
-    for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
-        if (candidate(zone, i))
-            remember(zone, cap, i, rank(zone, i, now_ms));
-    }
-    /* The best last, to be taken from the end. */
-    for (unsigned i = 0, j = zone->n_victims; i + 1 < j; i++) {
-        uint32_t slab;
-        uint64_t order;
-
-        j--;
-        slab = zone->victims[i];
-        order = zone->victim_stamps[i];
-        zone->victims[i] = zone->victims[j];
-        zone->victim_stamps[i] = zone->victim_stamps[j];
-        zone->victims[j] = slab;
-        zone->victim_stamps[j] = order;
-    }
-}
-
-uint32_t evict_choose(struct zone *zone, uint64_t now_ms)
-{
-    for (int round = 0; round < 2; round++) {
-        while (zone->n_victims > 0) {
-            uint32_t slab = zone->victims[--zone->n_victims];
-            uint64_t order = zone->victim_stamps[zone->n_victims];
-
-            /* Still the slab that was looked at, not one opened and sealed since. */
-            if (candidate(zone, slab) && rank(zone, slab, now_ms) <= order)
-                return slab;
-        }
-        survey(zone, now_ms);
-    }
-    return LAYOUT_NONE;
-}
+#define COPIED_UNIT 4096 /* so many bytes copied cost as much as an entry unlinked */
 
 /* A claimed large value is not in RECLAIM yet: its owner of record is the table until it is
  * unlinked. */
-bool evict_claim(struct zone *zone, uint32_t slab, bool only_dead, struct reclaim *reclaim)
+bool evict_claim(struct zone *zone, uint32_t slab, enum evict_mode mode, struct reclaim *reclaim)
 {
     uint64_t word = slab_load(zone, slab);
 
@@ -105,7 +25,7 @@ bool evict_claim(struct zone *zone, uint32_t slab, bool only_dead, struct reclai
     reclaim->slab = slab;
     reclaim->pos = 0;
     reclaim->large = slab_state(word) == SLAB_LARGE;
-    reclaim->only_dead = only_dead;
+    reclaim->mode = mode;
     reclaim->kept = false;
     return true;
 }
@@ -135,35 +55,171 @@ static bool entry_valid(const struct zone *zone, const struct entry_view *view, 
     return valid_entry(zone, view, key, now_ms) <= VALID_STALE;
 }
 
-/* Unlink one entry of a claimed slab, if the table still points to it. false: locked. */
+/* log2(mean size / size), rounded, between -3 and 3. */
+static int size_credit(double mean, double size)
+{
+    static const double halfway[] = {0.1767767, 0.3535534, 0.7071068,
+                                     1.4142136, 2.8284271, 5.6568542};
+    int credit = -3;
+
+    for (unsigned i = 0; i < sizeof(halfway) / sizeof(halfway[0]); i++)
+        credit += mean >= halfway[i] * size;
+    return credit;
+}
+
+/* Whether an entry that is valid stays, and the frequency it goes on with. */
+static bool worth_keeping(const struct zone *zone, const struct reclaim *reclaim,
+                          const struct entry_view *view, unsigned *freq)
+{
+    uint32_t mean = atomic_load_explicit(&zone->sb->mean_bytes, memory_order_relaxed);
+    int price = 2;
+
+    if (reclaim->mode == EVICT_COMPACT)
+        return true;
+    if (reclaim->mode == EVICT_DROP)
+        return false;
+    if (slab_is_main(zone, reclaim->slab)) {
+        if (*freq == 0)
+            return false;
+        --*freq;
+        return true;
+    }
+    if (zone->g.size_credit && mean > 0)
+        price -= size_credit(mean, (double)entry_bytes(view));
+    if ((int)*freq < price)
+        return false;
+    *freq = 0;
+    return true;
+}
+
+/* One entry of a slab that is being emptied. */
+struct passage {
+    uint64_t hash;
+    struct stripe *stripe;
+    struct entry_view view;
+    struct index_glimpse seen; /* before the lock */
+    unsigned freq;
+    uint64_t to; /* where its copy lies; 0 = there is none */
+    unsigned place;
+    bool evicted;
+    uint32_t large; /* to be freed */
+};
+
+/* See whether the entry is still in the table. false: locked. p->seen.word is 0 when it is not. */
+static bool glimpse(struct zone *zone, struct passage *p, bool wait)
+{
+    struct index_spot spot;
+
+    if (index_glimpse(zone, p->hash, p->view.at, &p->seen) >= 0)
+        return true;
+    if (!get_lock(zone, p->stripe, wait))
+        return false;
+    index_spot_locked(zone, p->stripe, p->hash, p->view.at, &spot);
+    p->seen = (struct index_glimpse){.word = spot.word}; /* and no state that the chain can be in */
+    lock_drop(zone, p->stripe);
+    return true;
+}
+
+/* Before the lock: the verdict as it seems now. true: to be kept. */
+static bool seems_worth(struct zone *zone, const struct reclaim *reclaim, struct passage *p,
+                        uint64_t now_ms)
+{
+    p->freq = index_freq(p->seen.word);
+    return reclaim->mode != EVICT_DEAD && entry_valid(zone, &p->view, now_ms) &&
+           ((p->view.flags & ENTRY_LARGE) ? reclaim->mode != EVICT_DROP
+                                          : worth_keeping(zone, reclaim, &p->view, &p->freq));
+}
+
+/* The copy is made before the lock, because copying takes long. Whether it is true is seen under
+ * the lock: nothing may have happened in the chain since the glimpse. */
+static void copy_ahead(struct zone *zone, const struct reclaim *reclaim, struct passage *p,
+                       uint64_t now_ms)
+{
+    struct slab_want want = {
+        .size = p->view.size,
+        .expires_ms = entry_expires_ms(zone, &p->view),
+        .main = slab_is_main(zone, reclaim->slab) || reclaim->mode == EVICT_QUEUE,
+        .last = true,
+    };
+
+    p->to = slab_append(zone, &want, now_ms, &p->place);
+    if (p->to != 0 && !LAYOUT_LOCKED_READS)
+        entry_copy(layout_at(zone, p->to), layout_at(zone, p->view.at), p->view.size);
+}
+
+/* Make the copy the entry. */
+static void move_locked(struct zone *zone, struct passage *p, const struct index_spot *spot,
+                        const struct entry_view *now)
+{
+    struct entry_view copy = *now;
+
+    if (LAYOUT_LOCKED_READS || !index_still(zone, p->stripe, p->hash, &p->seen))
+        entry_copy(layout_at(zone, p->to), layout_at(zone, now->at), now->size);
+    copy.at = p->to;
+    slab_raise(zone, slab_of(zone, p->to), now->seq, now->expiry);
+    slab_append_commit(zone, p->place, now->size);
+    index_move_locked(zone, p->stripe, spot, now, &copy, p->freq);
+}
+
+/* Under the lock the entry is what it is: move it, drop it or leave it. */
+static void settle_locked(struct zone *zone, struct reclaim *reclaim, struct passage *p,
+                          uint64_t now_ms)
+{
+    struct index_spot spot;
+    struct entry_view now; /* its expiry, or its value, may be others since */
+    bool valid;
+
+    if (!index_spot_locked(zone, p->stripe, p->hash, p->view.at, &spot))
+        return;
+    if (!entry_view(zone, p->view.at, &now))
+        now = p->view;
+    valid = entry_valid(zone, &now, now_ms);
+    if (valid && reclaim->mode == EVICT_DEAD) {
+        reclaim->kept = true;
+    } else if (valid && p->to != 0) {
+        move_locked(zone, p, &spot, &now);
+        stat_add(zone, STAT_KEPT, 1);
+    } else {
+        p->large = evict_entry_locked(zone, p->stripe, &spot, &now, now_ms);
+        p->evicted = valid;
+    }
+}
+
+static void spend(struct evict_budget *budget, uint32_t bytes)
+{
+    unsigned cost = 1 + bytes / COPIED_UNIT;
+
+    budget->unlinks -= budget->unlinks < cost ? budget->unlinks : cost;
+}
+
+/* Take one entry out of a claimed slab, if the table still points to it. false: locked. */
 static bool empty_entry(struct zone *zone, struct reclaim *reclaim, const struct entry_view *view,
                         uint64_t now_ms, struct evict_budget *budget, bool wait)
 {
-    uint64_t hash = entry_hash(zone, entry_key(zone, view), view->key_len);
-    struct stripe *stripe = layout_stripe(zone, hash);
-    struct index_spot spot;
-    uint32_t large = LAYOUT_NONE;
+    struct passage p = {.view = *view, .large = LAYOUT_NONE};
+    bool locked;
 
-    if (index_linked(zone, hash, view->at) == 0)
-        return true;
-    if (!get_lock(zone, stripe, wait))
+    p.hash = entry_hash(zone, entry_key(zone, view), view->key_len);
+    p.stripe = layout_stripe(zone, p.hash);
+    if (!glimpse(zone, &p, wait))
         return false;
-    if (index_spot_locked(zone, stripe, hash, view->at, &spot)) {
-        struct entry_view now; /* its expiry may have moved since */
-
-        if (!entry_view(zone, view->at, &now))
-            now = *view;
-        if (reclaim->only_dead && entry_valid(zone, &now, now_ms)) {
-            reclaim->kept = true;
-        } else {
-            large = evict_entry_locked(zone, stripe, &spot, &now, now_ms);
-            budget->unlinks -= budget->unlinks > 0;
-        }
+    if (p.seen.word == 0)
+        return true;
+    if (seems_worth(zone, reclaim, &p, now_ms))
+        copy_ahead(zone, reclaim, &p, now_ms);
+    locked = get_lock(zone, p.stripe, wait);
+    if (locked) {
+        settle_locked(zone, reclaim, &p, now_ms);
+        lock_drop(zone, p.stripe);
+        spend(budget, p.to != 0 ? view->size : 0);
     }
-    lock_drop(zone, stripe);
-    if (large != LAYOUT_NONE)
-        slab_chain_free(zone, large);
-    return true;
+    if (p.to != 0)
+        slab_append_done(zone, p.place);
+    if (p.large != LAYOUT_NONE)
+        slab_chain_free(zone, p.large);
+    if (p.evicted && !slab_is_main(zone, reclaim->slab))
+        ghost_add(zone, p.hash);
+    return locked;
 }
 
 static enum evict_result give_back(struct zone *zone, struct reclaim *reclaim,
@@ -221,6 +277,26 @@ static uint32_t claim_orphan(struct zone *zone, uint32_t slab, uint64_t hash)
     return slab;
 }
 
+/* Drop the large value, or leave it, to be looked at again. true: it was kept. */
+static bool settle_large_locked(struct zone *zone, struct stripe *stripe,
+                                const struct reclaim *reclaim, const struct index_spot *spot,
+                                const struct entry_view *view, uint64_t now_ms, uint32_t *large)
+{
+    bool valid = entry_valid(zone, view, now_ms);
+    unsigned freq = index_freq(spot->word);
+
+    if (valid && reclaim->mode == EVICT_DEAD)
+        return false;
+    if (valid && worth_keeping(zone, reclaim, view, &freq)) {
+        index_set_freq_locked(zone, stripe, spot, freq);
+        slab_requeue(zone, reclaim->slab);
+        stat_add(zone, STAT_KEPT, 1);
+        return true;
+    }
+    *large = evict_entry_locked(zone, stripe, spot, view, now_ms);
+    return false;
+}
+
 /* A large value: unlink its entry, then free its slabs. */
 static enum evict_result empty_large(struct zone *zone, struct reclaim *reclaim, uint64_t now_ms,
                                      struct evict_budget *budget, bool wait)
@@ -231,19 +307,23 @@ static enum evict_result empty_large(struct zone *zone, struct reclaim *reclaim,
     struct index_spot spot;
     struct entry_view view;
     uint32_t large = LAYOUT_NONE;
+    bool kept = false;
 
-    reclaim->slab = LAYOUT_NONE;
-    if (!get_lock(zone, stripe, wait))
+    if (!get_lock(zone, stripe, wait)) {
+        reclaim->slab = LAYOUT_NONE;
         return EVICT_BUSY;
-    if (!index_large_locked(zone, stripe, hash, slab, &spot, &view)) {
-        large = claim_orphan(zone, slab, hash);
-    } else if (!reclaim->only_dead || !entry_valid(zone, &view, now_ms)) {
-        large = evict_entry_locked(zone, stripe, &spot, &view, now_ms);
-        budget->unlinks -= budget->unlinks > 0;
     }
+    if (!index_large_locked(zone, stripe, hash, slab, &spot, &view))
+        large = claim_orphan(zone, slab, hash);
+    else
+        kept = settle_large_locked(zone, stripe, reclaim, &spot, &view, now_ms, &large);
     lock_drop(zone, stripe);
+    reclaim->slab = LAYOUT_NONE;
+    spend(budget, 0);
     if (large == LAYOUT_NONE)
-        return EVICT_BUSY;
+        return kept ? EVICT_DONE : EVICT_BUSY;
+    if (!slab_is_main(zone, large))
+        ghost_add(zone, hash);
     slab_chain_free(zone, large);
     stat_add(zone, STAT_RECLAIMS, 1);
     return EVICT_DONE;
@@ -256,17 +336,20 @@ enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t
                           : empty_slab(zone, reclaim, now_ms, budget, wait);
 }
 
-enum evict_result evict_one(struct zone *zone, uint64_t now_ms)
+enum evict_result evict_one(struct zone *zone, uint64_t now_ms, unsigned tries)
 {
     struct evict_budget budget = EVICT_UNLIMITED;
 
-    for (uint32_t tries = 0; tries < 8; tries++) {
-        uint32_t slab = evict_choose(zone, now_ms);
+    for (unsigned n = 0; n < EVICT_PATIENCE; n++) {
+        enum evict_mode mode;
+        uint32_t slab = victim_choose(zone, now_ms, &mode);
         struct reclaim reclaim;
 
         if (slab == LAYOUT_NONE)
             return EVICT_NONE;
-        if (evict_claim(zone, slab, false, &reclaim) &&
+        if (tries >= EVICT_PATIENCE)
+            mode = EVICT_DROP;
+        if (evict_claim(zone, slab, mode, &reclaim) &&
             evict_run(zone, &reclaim, now_ms, &budget, true) == EVICT_DONE)
             return EVICT_DONE;
     }

@@ -129,25 +129,66 @@ void index_refresh_locked(struct zone *zone, struct stripe *stripe)
     clear_intent(stripe);
 }
 
-int index_linked(struct zone *zone, uint64_t hash, uint64_t offset)
+bool index_still(struct zone *zone, const struct stripe *stripe, uint64_t hash,
+                 const struct index_glimpse *seen)
+{
+    struct index_array a = index_array(zone, stripe);
+
+    lock_assert(zone, stripe);
+    return seen->word != 0 &&
+           atomic_load_explicit(&stripe->table, memory_order_relaxed) == seen->table &&
+           atomic_load_explicit(&index_head(&a, hash)->version, memory_order_relaxed) ==
+               seen->version;
+}
+
+int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct index_glimpse *seen)
 {
     struct stripe *stripe = layout_stripe(zone, hash);
     uint64_t want = index_word(hash, offset);
 
+    seen->word = 0;
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
         uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
         struct index_array a = index_unpack(zone, table);
         struct bucket *head = index_head(&a, hash);
         uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
         uint32_t hops = a.total;
-        int found = 0;
+        uint64_t found = 0;
 
         if (version & 1)
             continue;
         for (struct bucket *b = head; b != NULL && hops > 0; b = index_next(&a, b), hops--) {
-            for (unsigned i = 0; i < LAYOUT_SLOTS; i++)
-                found |= index_identity(index_load(b, i)) == want;
+            for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+                uint64_t word = index_load(b, i);
+
+                if (index_identity(word) == want)
+                    found = word;
+            }
         }
+        if (index_unchanged(head, version) &&
+            atomic_load_explicit(&stripe->table, memory_order_relaxed) == table) {
+            *seen = (struct index_glimpse){found, table, version};
+            return found != 0;
+        }
+    }
+    return -1;
+}
+
+int index_seek(struct zone *zone, const struct table_key *key, struct index_spot *spot,
+               struct entry_view *view)
+{
+    const struct stripe *stripe = layout_stripe(zone, key->hash);
+
+    for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
+        uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+        struct index_array a = index_unpack(zone, table);
+        struct bucket *head = index_head(&a, key->hash);
+        uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
+        bool found;
+
+        if (version & 1)
+            continue;
+        found = index_find(zone, &a, key, spot, view);
         if (index_unchanged(head, version) &&
             atomic_load_explicit(&stripe->table, memory_order_relaxed) == table)
             return found;
@@ -250,6 +291,51 @@ uint32_t index_unlink_locked(struct zone *zone, struct stripe *stripe,
     count_slab(zone, view, false);
     index_end_locked(zone, stripe, spot->head);
     return large;
+}
+
+void index_set_freq_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                           unsigned freq)
+{
+    lock_assert(zone, stripe);
+    set_slot(spot->bucket, spot->slot,
+             (spot->word & ~SLOT_FREQ_MASK) | (uint64_t)freq << SLOT_FREQ_SHIFT);
+}
+
+void index_move_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                       const struct entry_view *now, const struct entry_view *copy, unsigned freq)
+{
+    uint64_t word = (spot->word & ~(SLOT_OFFSET_MASK | SLOT_FREQ_MASK)) | copy->at >> 3 |
+                    (uint64_t)freq << SLOT_FREQ_SHIFT;
+
+    index_refresh_locked(zone, stripe);
+    index_begin_locked(zone, stripe, spot->head, spot->word, word);
+    set_slot(spot->bucket, spot->slot, word);
+    count_slab(zone, now, false);
+    count_slab(zone, copy, true);
+    index_end_locked(zone, stripe, spot->head);
+}
+
+/* The old entry may be from before the last clear, and not counted. */
+void index_over_begin_locked(struct zone *zone, struct stripe *stripe,
+                             const struct index_spot *spot, const struct entry_view *old)
+{
+    uint64_t word = index_identity(spot->word);
+
+    index_refresh_locked(zone, stripe);
+    index_begin_locked(zone, stripe, spot->head, word, word);
+    count(stripe, old, false);
+}
+
+void index_over_end_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                           const struct entry_view *old)
+{
+    struct entry_view now;
+    bool whole = entry_view(zone, old->at, &now);
+
+    assert(whole); /* it takes as many bytes as the old one */
+    if (whole)
+        count(stripe, &now, true);
+    index_end_locked(zone, stripe, spot->head);
 }
 
 /* A free slot in the chain. */
@@ -391,7 +477,7 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
 {
     struct index_array a = index_array(zone, stripe);
     struct index_spot spot = *found;
-    uint64_t word = index_word(hash, view->at);
+    uint64_t word = index_word(hash, view->at) | (found->word & SLOT_FREQ_MASK);
     struct entry_view old;
     bool replaces = false;
     uint32_t large = LAYOUT_NONE;

@@ -73,7 +73,7 @@ static inline uint64_t index_word(uint64_t hash, uint64_t offset)
 /* What identifies a slot's content: everything but the access bits. */
 static inline uint64_t index_identity(uint64_t word)
 {
-    return word & ~(SLOT_FREQ_MASK | SLOT_QUEUE);
+    return word & ~SLOT_FREQ_MASK;
 }
 
 /* The bucket that a bucket's last slot leads to; NULL at the end of the chain, or on garbage. */
@@ -117,9 +117,29 @@ static inline bool index_find(const struct zone *zone, const struct index_array 
     return false;
 }
 
+static inline unsigned index_freq(uint64_t word)
+{
+    return (unsigned)((word & SLOT_FREQ_MASK) >> SLOT_FREQ_SHIFT);
+}
+
+/* A slot word seen without the lock, and the state of the chain that it was in. */
+struct index_glimpse {
+    uint64_t word;
+    uint64_t table;
+    uint32_t version;
+};
+
 /* Whether the table points to the entry at this offset. 1 yes, 0 no, -1: could not be told without
- * the lock. */
-int index_linked(struct zone *zone, uint64_t hash, uint64_t offset);
+ * the lock. seen: filled for 1; for -1, word is 0. */
+int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct index_glimpse *seen);
+
+/* Find a key without the lock. 1, with spot and view filled; 0 = it is not there; -1 as above. */
+int index_seek(struct zone *zone, const struct table_key *key, struct index_spot *spot,
+               struct entry_view *view);
+
+/* Under the lock: nothing has changed in the chain since the glimpse. */
+bool index_still(struct zone *zone, const struct stripe *stripe, uint64_t hash,
+                 const struct index_glimpse *seen);
 
 /* The slot of the entry at an offset in the chain of hash; false = none. */
 bool index_spot_locked(struct zone *zone, struct stripe *stripe, uint64_t hash, uint64_t offset,
@@ -145,7 +165,25 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
                               const struct index_spot *spot, uint64_t hash,
                               const struct entry_view *view, uint64_t now_ms);
 
-/* A change inside an entry (its expiry) counts as a change of the chain. */
+/* The entry at spot, now, has been copied, whole, to the place that copy says: that is the entry
+ * from now on, with that frequency. */
+void index_move_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                       const struct entry_view *now, const struct entry_view *copy, unsigned freq);
+
+/* Around overwriting the bytes of the entry at spot, as which old stood there. Crash: the slot is
+ * dropped. */
+void index_over_begin_locked(struct zone *zone, struct stripe *stripe,
+                             const struct index_spot *spot, const struct entry_view *old);
+void index_over_end_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                           const struct entry_view *old);
+
+/* Set the access bits of what spot says. */
+void index_set_freq_locked(struct zone *zone, struct stripe *stripe, const struct index_spot *spot,
+                           unsigned freq);
+
+/* A change inside an entry counts as a change of the chain. Both words 0: one store that cannot be
+ * half done (its expiry). Both the slot's own: its bytes are overwritten, and after a crash in the
+ * middle the slot is dropped. */
 void index_begin_locked(struct zone *zone, struct stripe *stripe, struct bucket *head,
                         uint64_t old_word, uint64_t new_word);
 void index_end_locked(struct zone *zone, struct stripe *stripe, struct bucket *head);

@@ -11,6 +11,7 @@
  *   stripes         1024 x 64      lock, table word, counts
  *   buckets         1024 x (primary + overflow) x 64
  *   stubs           n_stubs x 64   leases and write stubs
+ *   ghosts          n_ghosts x 64  what was evicted lately (ghost.h); hints only
  *   free bits       1 bit a slab   hints only: the slab's state word decides
  *   slab headers    n_slabs x 64
  *   slabs           n_slabs x slab_bytes, to the end of the zone
@@ -39,7 +40,7 @@
 #include <stddef.h>
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 #define LAYOUT_LOCKS   1
 
 #define LAYOUT_LINE     64
@@ -47,7 +48,10 @@
 #define LAYOUT_SLOTS    7
 #define LAYOUT_COUNTERS 32
 #define LAYOUT_CLASSES  8 /* of remaining time; 0 = no expiry */
-#define LAYOUT_NONE     UINT32_MAX
+#define LAYOUT_PLACES                                                                              \
+    (2 * LAYOUT_CLASSES) /* to append: the classes of the small queue, then of the main one */
+#define LAYOUT_GHOSTS 16 /* words in one line of ghosts */
+#define LAYOUT_NONE   UINT32_MAX
 
 #define LAYOUT_SEQ_MASK ((UINT64_C(1) << 48) - 1)
 
@@ -75,6 +79,7 @@ struct geometry {
     uint64_t stripes;
     uint64_t buckets;
     uint64_t stubs;
+    uint64_t ghosts;
     uint64_t free_bits;
     uint64_t headers;
     uint64_t slabs;
@@ -87,6 +92,8 @@ struct geometry {
     uint32_t primary; /* buckets a stripe at first */
     uint32_t overflow;
     uint32_t key_max;
+    uint32_t n_ghosts;    /* lines of LAYOUT_GHOSTS words */
+    uint32_t size_credit; /* whether small entries are promoted more easily than large ones */
 };
 
 /* The numbers every read looks at, on a line of their own that changes only with an event. [atomic]
@@ -116,8 +123,13 @@ struct superblock {
     _Alignas(LAYOUT_LINE) struct events events;
     _Alignas(LAYOUT_LINE) _Atomic uint64_t heartbeat_ms; /* [master] */
     _Alignas(LAYOUT_LINE) _Atomic uint64_t stamp;        /* slabs opened ever: the age of a slab */
-    _Atomic uint32_t shared_slab[LAYOUT_CLASSES];        /* slab + 1: where workers without an own
+    _Atomic uint32_t shared_slab[LAYOUT_PLACES];         /* slab + 1: where workers without an own
                                                             slab append; a hint */
+    _Atomic uint64_t ghost_stamp;                        /* ghosts made ever */
+    _Atomic int32_t n_small; /* slabs in the small queue: about, made true by each survey */
+    /* What the last survey saw (evict.c). */
+    _Atomic uint32_t entries_seen;
+    _Atomic uint32_t mean_bytes; /* of an entry; 0 = not known yet */
 };
 #define SUPERBLOCK_BYTES 4096
 
@@ -147,7 +159,7 @@ struct stripe {
     uint32_t pad;
 };
 
-/* A slot: tag 16 | frequency 2 | queue 1 | link 1 | offset in 8-byte units 44. 0 = empty. The last
+/* A slot: tag 16 | frequency 3 | link 1 | offset in 8-byte units 44. 0 = empty. The last
  * slot of a bucket may have the link bit: then the low bits are the index of an overflow bucket
  * in the same stripe. */
 struct bucket {
@@ -158,9 +170,8 @@ struct bucket {
 
 #define SLOT_OFFSET_MASK ((UINT64_C(1) << 44) - 1)
 #define SLOT_LINK        (UINT64_C(1) << 44)
-#define SLOT_QUEUE       (UINT64_C(1) << 45)
-#define SLOT_FREQ_SHIFT  46
-#define SLOT_FREQ_MASK   (UINT64_C(3) << SLOT_FREQ_SHIFT)
+#define SLOT_FREQ_SHIFT  45
+#define SLOT_FREQ_MASK   (UINT64_C(7) << SLOT_FREQ_SHIFT)
 #define SLOT_TAG_SHIFT   48
 
 /* A slab's header. state: enum slab_state 8 | owner id 8 | unused 16 | generation 32, changed by
@@ -230,12 +241,20 @@ static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "words a
 struct reclaim {
     uint32_t slab; /* LAYOUT_NONE = none */
     uint32_t pos;
-    bool large;     /* the first slab of a large value: not claimed until its entry is unlinked */
-    bool only_dead; /* drop what is invalid and keep the rest */
-    bool kept;      /* something was kept */
+    bool large;    /* the first slab of a large value: not claimed until its entry is unlinked */
+    bool kept;     /* something was left where it is */
+    unsigned mode; /* enum evict_mode */
 };
 
-#define LAYOUT_VICTIMS  32
+#define LAYOUT_VICTIMS 32
+
+/* Slabs to reclaim, the best last (evict.c). */
+struct victims {
+    uint32_t slab[LAYOUT_VICTIMS];
+    uint64_t order[LAYOUT_VICTIMS];
+    unsigned n;
+};
+
 #define LAYOUT_BANS_MAX 256
 
 /* The background walk over all entries (sweep.c). */
@@ -262,14 +281,13 @@ struct zone {
     pid_t pid;      /* who joined through this handle */
     uint32_t owner; /* its slot + 1; 0 = not joined */
     _Atomic uint64_t *counters;
-    uint32_t open[LAYOUT_CLASSES]; /* slab + 1 */
-    unsigned classes;              /* in use now; 0 = none of our own, slabs are shared */
+    uint32_t open[LAYOUT_PLACES]; /* slab + 1 */
+    unsigned classes;             /* of each queue in use now; 0 = slabs are shared */
     uint32_t alloc_hint;
     uint32_t stub_hint;
 
-    uint32_t victims[LAYOUT_VICTIMS];
-    uint64_t victim_stamps[LAYOUT_VICTIMS];
-    unsigned n_victims;
+    struct victims hollow; /* mostly dead; then the oldest of the two queues */
+    struct victims oldest[2];
 
     struct reclaim pending; /* the sweeper's */
     struct sweep_walk walk;

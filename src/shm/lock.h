@@ -10,7 +10,8 @@
  * The intent word (head bucket + 1) is set after acquiring, before the first change, and cleared
  * before the release; if it is set then
  *   - that head's version may be odd: its slots are whole at every instruction (each change is one
- *     store), so it is made even;
+ *     store), so it is made even; when intent_old is intent_new, that slot's
+ *     entry was being overwritten in place: it is dropped;
  *   - an overflow bucket may be marked used but not linked: it is freed;
  *   - the stripe's counts may be off: they are counted again;
  *   - the counts of the slabs of intent_old and intent_new may be off by one entry: those slabs are

@@ -34,17 +34,27 @@ static bool slot_sane(struct zone *zone, const struct stripe *stripe, const stru
            slab_state(slab_load(zone, slab_of(zone, view.at))) != SLAB_FREE;
 }
 
+/* The slot whose entry was being overwritten in place; 0 = none. */
+static uint64_t overwritten(const struct stripe *stripe)
+{
+    uint64_t word = atomic_load_explicit(&stripe->intent_old, memory_order_relaxed);
+
+    return word == atomic_load_explicit(&stripe->intent_new, memory_order_relaxed) ? word : 0;
+}
+
 /* The chain of an odd head: every slot was stored whole; what does not lead to an entry of this
  * chain goes. */
 static void check_chain(struct repair *r, const struct stripe *stripe, const struct index_array *a,
                         struct bucket *head)
 {
+    uint64_t torn = overwritten(stripe);
+
     for (struct bucket *b = head; b != NULL; b = index_next(a, b)) {
         for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
             uint64_t word = index_load(b, i);
 
             if (word == 0 || ((word & SLOT_LINK) && i == LAYOUT_SLOTS - 1) ||
-                slot_sane(r->zone, stripe, a, head, word))
+                (index_identity(word) != torn && slot_sane(r->zone, stripe, a, head, word)))
                 continue;
             atomic_store_explicit(&b->slot[i], 0, memory_order_release);
             r->report->slots++;
@@ -199,13 +209,15 @@ static void repair_head(struct repair *r, uint32_t slab)
     }
 }
 
-/* An ordinary slab that was open or being emptied: the emptying is finished, an open one sealed. */
+/* An ordinary slab that was open or being emptied is sealed; what a suspect one holds is not to be
+ * trusted. */
 static void repair_slab(struct repair *r, uint32_t slab, uint64_t word)
 {
+    struct reclaim reclaim = {.slab = slab, .mode = EVICT_DROP};
     struct evict_budget budget = EVICT_UNLIMITED;
-    struct reclaim reclaim;
 
-    if (slab_state(word) == SLAB_OPEN && !r->suspect) {
+    /* Every entry of a slab half emptied is in one whole place: whoever reclaims it goes on. */
+    if (!r->suspect) {
         slab_seal(r->zone, slab, word);
         r->report->slabs++;
         return;
@@ -213,8 +225,7 @@ static void repair_slab(struct repair *r, uint32_t slab, uint64_t word)
     if (!slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner))
         return;
     r->report->slabs++;
-    reclaim = (struct reclaim){.slab = slab};
-    if (r->suspect && evict_purge(r->zone, slab))
+    if (evict_purge(r->zone, slab))
         slab_free(r->zone, slab);
     else
         evict_run(r->zone, &reclaim, 0, &budget, true);

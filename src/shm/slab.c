@@ -37,6 +37,11 @@ uint32_t slab_count_free(const struct zone *zone)
     return n;
 }
 
+static uint64_t next_stamp(struct zone *zone)
+{
+    return atomic_fetch_add_explicit(&zone->sb->stamp, 1, memory_order_relaxed) + 1;
+}
+
 static bool open_free(struct zone *zone, uint32_t index, uint32_t flags)
 {
     struct slab *slab = &zone->slabs[index];
@@ -45,9 +50,9 @@ static bool open_free(struct zone *zone, uint32_t index, uint32_t flags)
     if (slab_state(word) != SLAB_FREE || !slab_move(zone, index, word, SLAB_OPEN, zone->owner))
         return false;
     atomic_store_explicit(&slab->flags, flags, memory_order_relaxed);
-    atomic_store_explicit(&slab->stamp,
-                          atomic_fetch_add_explicit(&zone->sb->stamp, 1, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    atomic_store_explicit(&slab->stamp, next_stamp(zone), memory_order_relaxed);
+    if ((flags & SLAB_MAIN) == 0)
+        atomic_fetch_add_explicit(&zone->sb->n_small, 1, memory_order_relaxed);
     /* Whoever still reads what lay here must see the versions that its unlinking changed. */
     atomic_thread_fence(memory_order_release);
     return true;
@@ -93,6 +98,8 @@ void slab_free(struct zone *zone, uint32_t index)
     uint64_t word = slab_load(zone, index);
 
     assert(slab_owner(word) == zone->owner);
+    if (!slab_is_main(zone, index))
+        atomic_fetch_sub_explicit(&zone->sb->n_small, 1, memory_order_relaxed);
     atomic_store_explicit(&slab->pos, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->live, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->live_bytes, 0, memory_order_relaxed);
@@ -105,6 +112,25 @@ void slab_free(struct zone *zone, uint32_t index)
     atomic_store_explicit(&slab->flags, 0, memory_order_relaxed);
     atomic_store_explicit(&slab->state, slab_word(SLAB_FREE, 0, word), memory_order_release);
     slab_mark_free(zone, index);
+}
+
+bool slab_is_main(const struct zone *zone, uint32_t index)
+{
+    uint32_t flags = atomic_load_explicit(&zone->slabs[index].flags, memory_order_relaxed);
+
+    if (flags & SLAB_BODY) {
+        uint32_t head = atomic_load_explicit(&zone->slabs[index].head, memory_order_relaxed);
+
+        if (head < zone->g.n_slabs)
+            flags = atomic_load_explicit(&zone->slabs[head].flags, memory_order_relaxed);
+    }
+    return (flags & SLAB_MAIN) != 0;
+}
+
+void slab_raise(struct zone *zone, uint32_t index, uint64_t seq, uint64_t expiry)
+{
+    layout_raise(&zone->slabs[index].max_seq, seq);
+    layout_raise(&zone->slabs[index].max_expiry, expiry == 0 ? SLAB_NEVER : expiry);
 }
 
 bool slab_dead(const struct zone *zone, uint32_t index, uint64_t now_ms)
@@ -133,24 +159,31 @@ void slab_seal(struct zone *zone, uint32_t index, uint64_t word)
         return;
 }
 
-static void seal_class(struct zone *zone, unsigned class)
+static void seal_place(struct zone *zone, unsigned place)
 {
-    uint32_t index = zone->open[class];
+    uint32_t index = zone->open[place];
 
     if (index == 0)
         return;
-    zone->open[class] = 0;
+    zone->open[place] = 0;
     slab_seal(zone, index - 1, slab_load(zone, index - 1));
 }
 
 void slab_seal_all(struct zone *zone)
 {
-    for (unsigned i = 0; i < LAYOUT_CLASSES; i++)
-        seal_class(zone, i);
+    for (unsigned i = 0; i < LAYOUT_PLACES; i++)
+        seal_place(zone, i);
 }
 
-/* Open slabs of all processes together take at most an eighth of the zone: what that leaves for
- * each is the number of classes it may keep open; 0: they share. */
+static unsigned place_of(bool main, unsigned class)
+{
+    return main ? LAYOUT_CLASSES + class : class;
+}
+
+/* An open slab is half empty on average. Open slabs of all processes together take at most an
+ * eighth of the zone: what that leaves for each, divided by the two queues, is the number of
+ * classes it may keep open. Where even one of each would cost more than a fiftieth, processes
+ * share: 0. */
 static void count_classes(struct zone *zone)
 {
     unsigned joined = 0;
@@ -159,11 +192,17 @@ static void count_classes(struct zone *zone)
     for (uint32_t id = 1; id <= ZONE_MAX_OWNERS; id++)
         joined +=
             atomic_load_explicit(&layout_owner(zone, id)->identity, memory_order_relaxed) != 0;
-    classes = zone->g.n_slabs / 8 / (joined > 0 ? joined : 1);
+    if (joined == 0)
+        joined = 1;
+    classes = zone->g.n_slabs / 16 / joined;
     if (classes > LAYOUT_CLASSES)
         classes = LAYOUT_CLASSES;
-    for (unsigned i = classes > 0 ? classes : 1; i < LAYOUT_CLASSES; i++)
-        seal_class(zone, i);
+    if (zone->g.n_slabs < 50 * joined)
+        classes = 0;
+    for (unsigned i = classes > 0 ? classes : 1; i < LAYOUT_CLASSES; i++) {
+        seal_place(zone, place_of(false, i));
+        seal_place(zone, place_of(true, i));
+    }
     zone->classes = classes;
 }
 
@@ -182,70 +221,101 @@ static unsigned class_of(const struct zone *zone, uint64_t expires_ms, uint64_t 
     return 1 + (class - 1) * (zone->classes - 1) / (LAYOUT_CLASSES - 1);
 }
 
+bool slab_suits(struct zone *zone, uint32_t index, uint64_t expires_ms, uint64_t now_ms)
+{
+    const struct slab *slab = &zone->slabs[index];
+    uint64_t last = atomic_load_explicit(&slab->max_expiry, memory_order_relaxed);
+
+    if (last == SLAB_NEVER || (expires_ms != 0 && expires_ms <= zone->base_ms + last))
+        return true; /* it keeps the slab no longer than it stays anyway */
+    return SLAB_CLASS(atomic_load_explicit(&slab->flags, memory_order_relaxed)) ==
+           class_of(zone, expires_ms, now_ms);
+}
+
 static bool has_room(const struct zone *zone, uint32_t index, uint32_t size)
 {
     return atomic_load_explicit(&zone->slabs[index].pos, memory_order_acquire) + size <=
            slab_bytes(zone);
 }
 
-/* Take over a sealed slab that another worker left with room in it. */
-static bool open_shared(struct zone *zone, uint32_t size)
+static _Atomic uint32_t *shared_places(struct zone *zone, bool main)
 {
+    return &zone->sb->shared_slab[main ? LAYOUT_CLASSES : 0];
+}
+
+/* Take over a sealed slab that another worker left with room in it. */
+static bool open_shared(struct zone *zone, const struct slab_want *want)
+{
+    unsigned place = place_of(want->main, 0);
+
     for (unsigned i = 0; i < LAYOUT_CLASSES; i++) {
-        uint32_t index = atomic_load_explicit(&zone->sb->shared_slab[i], memory_order_relaxed);
+        uint32_t index =
+            atomic_load_explicit(&shared_places(zone, want->main)[i], memory_order_relaxed);
         uint64_t word;
 
         if (index == 0 || index > zone->g.n_slabs)
             continue;
         word = slab_load(zone, index - 1);
-        if (slab_state(word) != SLAB_SEALED || !has_room(zone, index - 1, size) ||
+        if (slab_state(word) != SLAB_SEALED || !has_room(zone, index - 1, want->size) ||
+            slab_is_main(zone, index - 1) != want->main ||
             !slab_move(zone, index - 1, word, SLAB_OPEN, zone->owner))
             continue;
-        zone->open[0] = index;
-        if (has_room(zone, index - 1, size)) /* again, now that it is ours */
+        zone->open[place] = index;
+        /* Again, now that it is ours. */
+        if (has_room(zone, index - 1, want->size) && slab_is_main(zone, index - 1) == want->main)
             return true;
-        seal_class(zone, 0);
+        seal_place(zone, place);
     }
     return false;
 }
 
-static bool open_new(struct zone *zone, unsigned class)
-{
-    uint32_t index = slab_alloc(zone, class);
-
-    if (index == LAYOUT_NONE)
-        return false;
-    zone->open[class] = index + 1;
-    return true;
-}
-
-uint64_t slab_append(struct zone *zone, uint64_t expires_ms, uint64_t now_ms, uint32_t size,
-                     unsigned *class)
+static bool open_new(struct zone *zone, const struct slab_want *want, unsigned place)
 {
     uint32_t index;
 
-    *class = class_of(zone, expires_ms, now_ms);
-    index = zone->open[*class];
-    if (index == 0 || !has_room(zone, index - 1, size)) {
-        seal_class(zone, *class);
-        count_classes(zone);
-        *class = class_of(zone, expires_ms, now_ms);
-        index = zone->open[*class];
-        if ((index == 0 || !has_room(zone, index - 1, size)) &&
-            !(zone->classes == 0 && open_shared(zone, size))) {
-            seal_class(zone, *class);
-            if (!open_new(zone, *class))
-                return 0;
-        }
-        index = zone->open[*class];
-    }
+    if (!want->last && slab_count_free(zone) <= SLAB_KEPT)
+        return false;
+    index = slab_alloc(zone, place % LAYOUT_CLASSES | (want->main ? SLAB_MAIN : 0));
+    if (index == LAYOUT_NONE)
+        return false;
+    zone->open[place] = index + 1;
+    return true;
+}
+
+/* The place has no slab with room: give it one. */
+static bool open_place(struct zone *zone, const struct slab_want *want, uint64_t now_ms,
+                       unsigned *place)
+{
+    uint32_t index;
+
+    seal_place(zone, *place);
+    count_classes(zone);
+    *place = place_of(want->main, class_of(zone, want->expires_ms, now_ms));
+    index = zone->open[*place];
+    if (index != 0 && has_room(zone, index - 1, want->size))
+        return true;
+    seal_place(zone, *place);
+    return (zone->classes == 0 && open_shared(zone, want)) || open_new(zone, want, *place);
+}
+
+uint64_t slab_append(struct zone *zone, const struct slab_want *want, uint64_t now_ms,
+                     unsigned *place)
+{
+    uint32_t index;
+
+    *place = place_of(want->main, class_of(zone, want->expires_ms, now_ms));
+    index = zone->open[*place];
+    if ((index == 0 || !has_room(zone, index - 1, want->size)) &&
+        !open_place(zone, want, now_ms, place))
+        return 0;
+    index = zone->open[*place];
     return slab_offset(zone, index - 1) +
            atomic_load_explicit(&zone->slabs[index - 1].pos, memory_order_relaxed);
 }
 
-void slab_append_commit(struct zone *zone, unsigned class, uint32_t size)
+void slab_append_commit(struct zone *zone, unsigned place, uint32_t size)
 {
-    struct slab *slab = &zone->slabs[zone->open[class] - 1];
+    struct slab *slab = &zone->slabs[zone->open[place] - 1];
     uint32_t pos = atomic_load_explicit(&slab->pos, memory_order_relaxed);
 
     atomic_store_explicit(&slab->pos, pos + size, memory_order_release);
@@ -253,28 +323,31 @@ void slab_append_commit(struct zone *zone, unsigned class, uint32_t size)
 
 /* Leave a shared slab where the others find it: in the place it came from, else in an empty or
  * stale one. */
-static void share(struct zone *zone, uint32_t index)
+static void share(struct zone *zone, uint32_t index, bool main)
 {
-    unsigned place = index % LAYOUT_CLASSES;
+    _Atomic uint32_t *hint = &shared_places(zone, main)[index % LAYOUT_CLASSES];
 
-    if (atomic_load_explicit(&zone->sb->shared_slab[place], memory_order_relaxed) != index + 1)
-        atomic_store_explicit(&zone->sb->shared_slab[place], index + 1, memory_order_relaxed);
+    if (atomic_load_explicit(hint, memory_order_relaxed) != index + 1)
+        atomic_store_explicit(hint, index + 1, memory_order_relaxed);
 }
 
-void slab_append_done(struct zone *zone, unsigned class)
+void slab_append_done(struct zone *zone, unsigned place)
 {
-    uint32_t index = zone->open[class];
+    uint32_t index = zone->open[place];
 
     if (zone->classes > 0 || index == 0)
         return;
-    seal_class(zone, class);
-    share(zone, index - 1);
+    seal_place(zone, place);
+    share(zone, index - 1, place >= LAYOUT_CLASSES);
 }
 
-uint32_t slab_chain_grow(struct zone *zone, uint32_t first, uint32_t last)
+uint32_t slab_chain_grow(struct zone *zone, bool main, uint32_t first, uint32_t last)
 {
-    uint32_t index = slab_alloc(zone, last == LAYOUT_NONE ? SLAB_HEAD : SLAB_BODY);
+    uint32_t index = LAYOUT_NONE;
 
+    if (slab_count_free(zone) > SLAB_KEPT)
+        index = slab_alloc(zone,
+                           (last == LAYOUT_NONE ? SLAB_HEAD : SLAB_BODY) | (main ? SLAB_MAIN : 0));
     if (index == LAYOUT_NONE)
         return LAYOUT_NONE;
     atomic_store_explicit(&zone->slabs[index].head, last == LAYOUT_NONE ? index : first,
@@ -311,6 +384,19 @@ void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash)
         assert(moved); /* ours until here */
         (void)moved;
     }
+}
+
+void slab_requeue(struct zone *zone, uint32_t first)
+{
+    struct slab *slab = &zone->slabs[first];
+    int32_t n = 0;
+
+    for (uint32_t i = first; i != LAYOUT_NONE && n < (int32_t)zone->g.n_slabs;
+         i = chain_next(zone, i))
+        n++;
+    atomic_store_explicit(&slab->stamp, next_stamp(zone), memory_order_relaxed);
+    if ((atomic_fetch_or_explicit(&slab->flags, SLAB_MAIN, memory_order_relaxed) & SLAB_MAIN) == 0)
+        atomic_fetch_sub_explicit(&zone->sb->n_small, n, memory_order_relaxed);
 }
 
 static void chain_claim(struct zone *zone, uint32_t first)

@@ -19,6 +19,8 @@ enum slab_state { SLAB_FREE, SLAB_OPEN, SLAB_SEALED, SLAB_RECLAIM, SLAB_LARGE };
 #define SLAB_HEAD     UINT32_C(0x100) /* first slab of a large value */
 #define SLAB_BODY     UINT32_C(0x200) /* a later one */
 #define SLAB_INEXACT  UINT32_C(0x400) /* a process died while it changed the counts */
+#define SLAB_MAIN     UINT32_C(0x800) /* in the main queue; otherwise in the small one */
+#define SLAB_KEPT     1u              /* free slabs that only reclaiming may use */
 #define SLAB_CLASS(f) ((f)&0xff)
 #define SLAB_NEVER    UINT64_MAX /* max_expiry: holds an entry without expiry */
 
@@ -76,15 +78,35 @@ uint32_t slab_count_free(const struct zone *zone);
 /* Whether nothing in the slab can be valid: all expired, or all older than the last clear. */
 bool slab_dead(const struct zone *zone, uint32_t slab, uint64_t now_ms);
 
-/* Open slabs of this process: a place for size bytes in the class that fits the expiry, or 0 when a
- * new slab is needed and none is free. Nothing is written but the slab's state; slab_append_done()
- * follows always. */
-uint64_t slab_append(struct zone *zone, uint64_t expires_ms, uint64_t now_ms, uint32_t size,
-                     unsigned *class);
+/* What is to be appended. */
+struct slab_want {
+    uint32_t size;
+    uint64_t expires_ms; /* boottime; 0 = none */
+    bool main;           /* the queue */
+    bool last;           /* may open the last free slab, which is kept for what reclaiming saves */
+};
+
+/* Open slabs of this process: an offset for size bytes in the class that fits the expiry, or 0 when
+ * a new slab is needed and none is to be had. Nothing is written but the slab's state;
+ * slab_append_done() follows always, with the same place. */
+uint64_t slab_append(struct zone *zone, const struct slab_want *want, uint64_t now_ms,
+                     unsigned *place);
 /* size > 0: that many bytes have become part of the slab; may be called again with 0, which, where
  * slabs are shared, lets others append. */
-void slab_append_commit(struct zone *zone, unsigned class, uint32_t size);
-void slab_append_done(struct zone *zone, unsigned class);
+void slab_append_commit(struct zone *zone, unsigned place, uint32_t size);
+void slab_append_done(struct zone *zone, unsigned place);
+
+/* Whether an entry with that expiry belongs to the same class as the slab's entries. */
+bool slab_suits(struct zone *zone, uint32_t slab, uint64_t expires_ms, uint64_t now_ms);
+
+/* An entry of that sequence and expiry (as stored) is about to be in the slab. */
+void slab_raise(struct zone *zone, uint32_t slab, uint64_t seq, uint64_t expiry);
+
+/* Move a large value to the end of the main queue. Under the lock of its key's stripe. */
+void slab_requeue(struct zone *zone, uint32_t first);
+
+/* The queue that a slab is in; a large value's slabs are where its first one is. */
+bool slab_is_main(const struct zone *zone, uint32_t slab);
 
 /* Seal every open slab of this process. */
 void slab_seal_all(struct zone *zone);
@@ -92,8 +114,8 @@ void slab_seal_all(struct zone *zone);
 void slab_seal(struct zone *zone, uint32_t slab, uint64_t word);
 
 /* Large values: chain one more slab. last: LAYOUT_NONE for the first. LAYOUT_NONE when none is
- * free. */
-uint32_t slab_chain_grow(struct zone *zone, uint32_t first, uint32_t last);
+ * free but the one kept for reclaiming. */
+uint32_t slab_chain_grow(struct zone *zone, bool main, uint32_t first, uint32_t last);
 /* All but the first are LARGE from now on; the first follows when its entry is published. */
 void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash);
 /* Free a chain whose first slab is ours (open or in reclaim). Crash: the first slab is freed last,

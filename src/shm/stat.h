@@ -27,7 +27,10 @@
     X(LOCK_WAITS, "lock_waits", "lock acquisitions that had to wait")                              \
     X(READ_RETRIES, "read_retries", "lock-free reads that had to start again")                     \
     X(REPAIRS, "repairs", "dead processes repaired after")                                         \
-    X(JOURNALLED, "journalled", "writes whose outcome in Redis is unknown or failed")
+    X(JOURNALLED, "journalled", "writes whose outcome in Redis is unknown or failed")                  \
+    X(KEPT, "kept", "entries that their slab's reclaim kept, because they are read")                   \
+    X(GHOST_HITS, "ghost_hits", "puts of keys that had been evicted lately")                           \
+    X(IN_PLACE, "in_place", "puts that overwrote a value where it lay")
 
 enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,

@@ -1,5 +1,6 @@
 /* Storing an entry in three steps: write its bytes where nobody looks, publish it under the
- * stripe's lock, and afterwards free what it replaced. Shared by table.c and lease.c. */
+ * stripe's lock, and afterwards free what it replaced. Shared by table.c and lease.c. Or in one:
+ * over an entry of the same key that takes as many bytes. */
 #ifndef SHM_STORE_H
 #define SHM_STORE_H
 
@@ -9,10 +10,25 @@ struct store {
     const struct table_key *key;
     const struct table_write *write;
     struct entry_view view; /* what was written */
-    unsigned class;         /* of the open slab it lies in */
+    unsigned place;         /* where it was appended (slab.h) */
+    bool fits;              /* the key has an entry that could be overwritten */
+    bool main;              /* the queue it goes to */
     uint32_t first_slab;    /* of a large value: ours until published */
     uint32_t freed;         /* large value that was replaced: to be freed */
 };
+
+/* Look, without a lock, at what the key has now: fills fits and main. STORED or TOO_LARGE. */
+enum table_result store_look(struct zone *zone, const struct table_key *key,
+                             const struct table_write *write, uint64_t now_ms, struct store *store);
+
+/* Overwrite the entry found at spot (store->fits says it is worth trying; store_append() need not
+ * have run). false: it does not fit any more; nothing was changed. */
+bool store_over_locked(struct zone *zone, struct stripe *stripe, const struct store *store,
+                       const struct index_spot *spot, const struct entry_view *view, uint64_t seq,
+                       uint64_t now_ms);
+
+/* After store_look(): write the entry, making room as needed. Results as store_begin(). */
+enum table_result store_append(struct zone *zone, struct store *store, uint64_t now_ms);
 
 /* Write the entry, making room as needed. STORED: ready, to be ended with store_end(). TOO_LARGE,
  * FULL: nothing is held. No stripe lock may be held. */

@@ -6,6 +6,7 @@
 #include "shm/lock.h"
 #include "shm/stub.h"
 #include "shm/valid.h"
+#include "shm/victim.h"
 
 #define HEADERS_A_TICK 4096 /* slab headers looked at */
 #define IDLE_STRIPES   4    /* walked a tick when no ban asks for more: the whole table in 26 s */
@@ -47,7 +48,7 @@ static void drop_dead(struct zone *zone, struct tick *tick)
             (slab_state(word) == SLAB_LARGE &&
              (atomic_load_explicit(&zone->slabs[slab].flags, memory_order_relaxed) & SLAB_HEAD));
         if (!whole || !slab_dead(zone, slab, tick->now_ms) ||
-            !evict_claim(zone, slab, true, &zone->pending))
+            !evict_claim(zone, slab, EVICT_DEAD, &zone->pending))
             continue;
         if (!go_on(zone, tick))
             return;
@@ -58,7 +59,7 @@ static uint32_t reserve(const struct zone *zone)
 {
     uint32_t n = zone->g.n_slabs / 50;
 
-    return n < 2 ? 2 : n;
+    return n < SLAB_KEPT ? SLAB_KEPT : n;
 }
 
 static void keep_reserve(struct zone *zone, struct tick *tick)
@@ -66,11 +67,12 @@ static void keep_reserve(struct zone *zone, struct tick *tick)
     unsigned tries = 2 * LAYOUT_VICTIMS;
 
     while (tries-- > 0 && !spent(tick) && slab_count_free(zone) < reserve(zone)) {
-        uint32_t slab = evict_choose(zone, tick->now_ms);
+        enum evict_mode mode;
+        uint32_t slab = victim_choose(zone, tick->now_ms, &mode);
 
         if (slab == LAYOUT_NONE)
             return;
-        if (evict_claim(zone, slab, false, &zone->pending) && !go_on(zone, tick))
+        if (evict_claim(zone, slab, mode, &zone->pending) && !go_on(zone, tick))
             return;
     }
 }

@@ -16,7 +16,7 @@ struct table_key table_key(const struct zone *zone, struct slice bytes)
     return (struct table_key){bytes, entry_hash(zone, bytes.data, bytes.len)};
 }
 
-/* Raise the access bits while they are below 3: hot keys are not written. A lost race is no loss.
+/* Raise the access bits while they are below 7: hot keys are not written. A lost race is no loss.
  */
 static inline void mark_access(const struct index_spot *spot)
 {
@@ -225,6 +225,7 @@ static bool ref_holds(const struct zone *zone, const struct table_ref *ref,
                           : now != TABLE_MISS && index_identity(spot->word) == ref->slot;
 }
 
+/* OVERTAKEN: what was to be overwritten is not as it was; nothing was changed. */
 static enum table_result set_locked(struct zone *zone, struct stripe *stripe, struct store *store,
                                     uint64_t now_ms)
 {
@@ -242,8 +243,14 @@ static enum table_result set_locked(struct zone *zone, struct stripe *stripe, st
     found = look(zone, &a, store->key, now_ms, &spot, &view);
     if (!ref_holds(zone, write->expect, &spot, found))
         return TABLE_CHANGED;
+    if (store->fits) {
+        if (!store_over_locked(zone, stripe, store, &spot, &view, seq, now_ms))
+            return TABLE_OVERTAKEN;
+        stat_add(zone, STAT_IN_PLACE, 1);
+    } else {
+        store_publish_locked(zone, stripe, store, &spot, seq, now_ms);
+    }
     stub_touch_locked(zone, stripe, store->key->hash);
-    store_publish_locked(zone, stripe, store, &spot, seq, now_ms);
     return TABLE_STORED;
 }
 
@@ -252,8 +259,20 @@ enum table_result table_set(struct zone *zone, const struct table_key *key,
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
     struct store store;
-    enum table_result result = store_begin(zone, key, write, now_ms, &store);
+    enum table_result result = store_look(zone, key, write, now_ms, &store);
 
+    if (result != TABLE_STORED)
+        return result;
+    if (store.fits) {
+        if (!lock_take(zone, stripe))
+            return TABLE_BUSY;
+        result = set_locked(zone, stripe, &store, now_ms);
+        lock_drop(zone, stripe);
+        if (result != TABLE_OVERTAKEN)
+            return result;
+        store.fits = false; /* not any more: append it */
+    }
+    result = store_append(zone, &store, now_ms);
     if (result != TABLE_STORED)
         return result;
     if (!lock_take(zone, stripe)) {

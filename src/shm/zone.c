@@ -14,12 +14,15 @@
 #include <unistd.h>
 
 #define VALUE_MAX      (UINT32_MAX - UINT32_C(0xffff))
-#define SLAB_SHIFT_MIN 15 /* 32 KiB, where 64 KiB would give fewer than SLABS_WANTED */
-#define SLAB_SHIFT_LOW 16
+/* Large slabs lose less at their ends (half an entry each), many slabs are the finer queues: 128 KiB
+ * to 1 MiB, and less where a zone is so small that it would have fewer than SLABS_WANTED. */
+#define SLAB_SHIFT_MIN 15
+#define SLAB_SHIFT_LOW 17
 #define SLAB_SHIFT_MAX 20
-#define SLABS_WANTED   64
+#define SLABS_WANTED   44
 #define SLABS_LEAST    16
 #define BUCKET_SPACE   2170 /* bytes of zone for one primary bucket */
+#define GHOST_SPACE    512  /* bytes of zone for one ghost */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
@@ -64,6 +67,7 @@ static void plan_regions(struct geometry *g, uint32_t n_slabs)
     g->buckets =
         place(&at, (uint64_t)LAYOUT_STRIPES * (g->primary + g->overflow) * sizeof(struct bucket));
     g->stubs = place(&at, g->n_stubs * sizeof(struct stub));
+    g->ghosts = place(&at, (uint64_t)g->n_ghosts * LAYOUT_LINE);
     g->free_bits = place(&at, ((uint64_t)n_slabs + 63) / 64 * sizeof(uint64_t));
     g->headers = place(&at, (uint64_t)n_slabs * sizeof(struct slab));
     g->slabs = at;
@@ -93,9 +97,10 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
     g->primary =
         clamp((size / BUCKET_SPACE + LAYOUT_STRIPES - 1) / LAYOUT_STRIPES, 1, INDEX_MAX_BUCKETS);
     g->overflow = clamp((uint64_t)g->primary * 18 / 100, 1, INDEX_MAX_BUCKETS);
+    g->n_ghosts = clamp(size / GHOST_SPACE / LAYOUT_GHOSTS, 1, UINT32_C(1) << 26);
     plan_slabs(g, shift > need ? shift : need);
-    if (g->n_slabs < SLABS_WANTED && g->slab_shift > SLAB_SHIFT_MIN && need <= SLAB_SHIFT_MIN)
-        plan_slabs(g, SLAB_SHIFT_MIN);
+    while (g->n_slabs < SLABS_WANTED && g->slab_shift > SLAB_SHIFT_MIN && need < g->slab_shift)
+        plan_slabs(g, g->slab_shift - 1);
     if (g->n_slabs < SLABS_LEAST)
         return err_set(msg, ERR_INVALID,
                        "a zone of %llu bytes is too small for keys of %u bytes: it needs %llu",
@@ -124,6 +129,7 @@ uint64_t layout_hash(void)
         sizeof(struct bucket),
         sizeof(struct slab),
         offsetof(struct slab, hash),
+        LAYOUT_GHOSTS,
         sizeof(struct stub),
         offsetof(struct stub, kind),
         sizeof(struct ban_record),
@@ -201,6 +207,7 @@ int zone_create(const struct zone_options *options, struct zone **out, struct er
         return err_set(msg, ERR_NOMEM, "no memory for cache %s", options->name);
     zone->fd = -1;
     err = layout_plan(options->size_bytes & ~(page - 1), options->key_max_bytes, &zone->g, msg);
+    zone->g.size_credit = options->size_credit;
     if (err == ERR_OK)
         err = memory_create(options, zone->g.size, &memory, msg);
     if (err == ERR_OK) {
@@ -225,7 +232,9 @@ static void handle_reset(struct zone *zone)
     zone->counters = NULL;
     memset(zone->open, 0, sizeof(zone->open));
     zone->classes = 0;
-    zone->n_victims = 0;
+    zone->hollow.n = 0;
+    zone->oldest[0].n = 0;
+    zone->oldest[1].n = 0;
     zone->pending.slab = LAYOUT_NONE;
     memset(&zone->walk, 0, sizeof(zone->walk));
 }

@@ -24,6 +24,7 @@ struct zone_options {
     const char *name;       /* the named cache; at most ZONE_NAME_MAX bytes */
     uint64_t size_bytes;    /* rounded down to pages; at least ZONE_MIN_BYTES */
     uint32_t key_max_bytes; /* 1..65535 */
+    bool size_credit;       /* small entries are promoted more easily than large ones (evict.h) */
     bool populate;          /* touch every page now, so that lack of memory is an error here */
     bool huge_pages;        /* where the kernel has them: pages of 2 MiB */
     bool lock;              /* never swapped out; an error where that is not allowed */
