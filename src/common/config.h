@@ -45,6 +45,7 @@ struct config_cache {
     enum config_backend backend; /* never BACKEND_AUTO after config_load() */
     enum config_backup backup;   /* never BACKUP_AUTO after config_load() */
     char *redis_prefix;          /* "" = the global one and this cache's name */
+    bool size_credit;            /* small entries are kept more easily than large ones */
     bool redis_prefix_set;       /* redis_prefix was given: the key is redis_prefix:KEY */
     int64_t resp_db;             /* SELECT n reaches this cache; -1 = none */
 };

@@ -212,6 +212,9 @@ static const struct config_row rows[] = {
      .unit = "bytes",
      .text = "The memory that this cache may use, everything included. When it is full, older "
              "entries make room."},
+    {CACHE("size_credit", CONFIG_BOOL, size_credit), .fallback = "true",
+     .text = "Whether a full cache keeps small entries more easily than large ones: more hits where "
+             "sizes differ much. Entries of one size are not affected."},
     {CACHE("ttl", CONFIG_TIME, ttl_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
      .text = "How long entries live that were stored by HTTP without a time of their own. 0: until "
              "they are evicted. RESP clients' entries live as long as they say."},

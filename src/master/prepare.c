@@ -103,6 +103,7 @@ static int make_zones(struct heritage *heritage, struct errmsg *msg)
             .name = config->caches[i].name,
             .size_bytes = config->caches[i].memory_bytes,
             .key_max_bytes = (uint32_t)config->limits.key_bytes,
+            .size_credit = config->caches[i].size_credit,
             .populate = true,
             .huge_pages = config->huge_pages,
             .lock = config->mlock,

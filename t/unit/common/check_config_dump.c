@@ -62,8 +62,8 @@ static const char full[] =
     "listen = ( { address = \"unix:/tmp/a\"; protocol = \"resp\"; cache = \"other\";\n"
     "  mode = \"0600\"; owner = \"root\"; group = \"root\"; backlog = 3; admin = true; },\n"
     "  { address = \"[::1]:80\"; protocol = \"http\"; } );\n"
-    "caches = ( { name = \"other\"; memory = \"5M\"; ttl = \"1d\"; backend = \"redis\";\n"
-    "  backup = \"memory\"; redis_prefix = \"p\"; resp_db = 12; },\n"
+    "caches = ( { name = \"other\"; memory = \"5M\"; size_credit = false; ttl = \"1d\";\n"
+    "  backend = \"redis\"; backup = \"memory\"; redis_prefix = \"p\"; resp_db = 12; },\n"
     "  { name = \"bare\"; redis_prefix = \"\"; } );\n";
 
 START_TEST(every_key_reads_back)
