@@ -1,10 +1,12 @@
 #include "shm/check.h"
 
 #include "common/clock.h"
+#include "shm/block.h"
 #include "shm/ghost.h"
 #include "shm/index.h"
 #include "shm/lock.h"
 #include "shm/process.h"
+#include "shm/spill.h"
 #include "shm/stub.h"
 
 #include <stdio.h>
@@ -28,6 +30,9 @@ struct check {
     size_t n_offsets;
     size_t cap_offsets;
     uint8_t *stub_seen; /* n_stubs */
+    uint32_t blocks;    /* of the index, in the directories of the stripes */
+    uint32_t index_slabs;
+    uint32_t blocks_used; /* by the maps of those */
 };
 
 static void __attribute__((format(printf, 2, 3))) problem(struct check *c, const char *fmt, ...)
@@ -104,7 +109,7 @@ static void check_entry(struct check *c, const struct stripe *stripe, const stru
         problem(c, "the entry at %#llx has another tag", (unsigned long long)at);
     slab = slab_of(zone, at);
     state = slab_load(zone, slab);
-    if (slab_state(state) == SLAB_FREE || slab_state(state) == SLAB_LARGE)
+    if (slab_state(state) == SLAB_FREE || slab_state(state) >= SLAB_LARGE)
         problem(c, "the entry at %#llx lies in slab %u in state %d", (unsigned long long)at, slab,
                 slab_state(state));
     if (at + view.size > slab_offset(zone, slab) + zone->slabs[slab].pos)
@@ -125,22 +130,24 @@ static void check_entry(struct check *c, const struct stripe *stripe, const stru
         problem(c, "no memory to check for double entries");
 }
 
-static void check_chain(struct check *c, struct stripe *stripe, const struct index_array *a,
-                        uint32_t h, struct tally *sum)
+/* Returns the number of overflow buckets. */
+static uint32_t check_chain(struct check *c, struct stripe *stripe, const struct index_array *a,
+                            uint32_t h, struct tally *sum)
 {
-    const struct bucket *head = &a->buckets[h];
-    uint32_t hops = a->total;
+    const struct bucket *head = index_bucket(a, h);
+    uint32_t length = 0;
 
     if (head->version & 1)
         problem(c, "the version of a bucket of stripe %u is odd",
                 (unsigned)(stripe - c->zone->stripes));
     for (const struct bucket *b = head; b != NULL; b = index_next(a, b)) {
-        if (hops-- == 0) {
-            problem(c, "a chain of stripe %u is a loop", (unsigned)(stripe - c->zone->stripes));
-            return;
+        if (length++ == INDEX_CHAIN_MAX) {
+            problem(c, "a chain of stripe %u is too long or a loop",
+                    (unsigned)(stripe - c->zone->stripes));
+            break;
         }
-        if (b != head && b->used != h + 1)
-            problem(c, "an overflow bucket is linked from a chain that does not own it");
+        if (b != head && !spill_marked(c->zone, stripe, b))
+            problem(c, "a chain leads to what is no overflow bucket of its stripe");
         for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
             uint64_t word = index_load(b, i);
 
@@ -152,24 +159,36 @@ static void check_chain(struct check *c, struct stripe *stripe, const struct ind
             }
         }
     }
+    return length - 1;
 }
 
-static void check_overflow(struct check *c, const struct index_array *a)
+static void check_block(struct check *c, const struct stripe *stripe, uint32_t line, uint32_t *n)
 {
-    for (uint32_t i = a->primary; i < a->total; i++) {
-        uint32_t head = a->buckets[i].used;
-        bool linked = false;
+    if (line == 0)
+        return;
+    if (!block_is_of(c->zone, stripe, line))
+        problem(c, "stripe %u uses a block at line %u that is not its own",
+                (unsigned)(stripe - c->zone->stripes), line);
+    (*n)++;
+}
 
-        if (head == 0)
-            continue;
-        if (head <= a->primary) {
-            for (const struct bucket *b = &a->buckets[head - 1]; b != NULL && !linked;
-                 b = index_next(a, b))
-                linked = b == &a->buckets[i];
-        }
-        if (!linked)
-            problem(c, "an overflow bucket is in use and in no chain");
+/* Every block the directories name is the stripe's; c->blocks sums them up. */
+static void check_blocks(struct check *c, const struct stripe *stripe, const struct index_array *a)
+{
+    const struct geometry *g = &c->zone->g;
+    uint32_t in_use = ((a->primary - 1) >> g->block_shift) + 1;
+
+    if (in_use > g->head_blocks) {
+        problem(c, "stripe %u has %u heads", (unsigned)(stripe - c->zone->stripes), a->primary);
+        return;
     }
+    for (uint32_t i = 1; i < g->head_blocks; i++) {
+        check_block(c, stripe, a->blocks[i], &c->blocks);
+        if (a->blocks[i] == 0 && i < in_use)
+            problem(c, "stripe %u lacks a block of heads", (unsigned)(stripe - c->zone->stripes));
+    }
+    for (uint32_t i = 0; i < g->spill_blocks; i++)
+        check_block(c, stripe, spill_block(c->zone, stripe, i), &c->blocks);
 }
 
 static void check_stub_chain(struct check *c, struct stripe *stripe)
@@ -198,11 +217,15 @@ static void check_stripe(struct check *c, struct stripe *stripe)
 {
     struct index_array a = index_array(c->zone, stripe);
     struct tally sum = {0, 0};
+    uint32_t overflows = 0;
     unsigned number = (unsigned)(stripe - c->zone->stripes);
 
+    check_blocks(c, stripe, &a);
     for (uint32_t h = 0; h < a.primary; h++)
-        check_chain(c, stripe, &a, h, &sum);
-    check_overflow(c, &a);
+        overflows += check_chain(c, stripe, &a, h, &sum);
+    if (overflows != stripe->overflows || overflows != spill_count(c->zone, stripe))
+        problem(c, "stripe %u counts %u overflow buckets, marks %u and uses %u", number,
+                stripe->overflows, spill_count(c->zone, stripe), overflows);
     check_stub_chain(c, stripe);
     if (stripe->entries != sum.entries || stripe->live_bytes != sum.bytes)
         problem(c, "stripe %u counts %u entries of %llu bytes and holds %u of %llu", number,
@@ -303,6 +326,13 @@ static void check_slab(struct check *c, uint32_t i)
         if (c->tallies[i].entries != 1)
             problem(c, "large slab %u belongs to %u values", i, c->tallies[i].entries);
         break;
+    case SLAB_INDEX:
+        c->index_slabs++;
+        c->blocks_used += block_used(c->zone, i);
+        if (c->zone->slabs[i].live != block_used(c->zone, i) || c->tallies[i].entries != 0)
+            problem(c, "slab %u of the index counts %u blocks and has %u", i,
+                    c->zone->slabs[i].live, block_used(c->zone, i));
+        break;
     default:
         problem(c, "slab %u is in no known state", i);
     }
@@ -341,6 +371,21 @@ static void check_queues(struct check *c)
     }
 }
 
+static void check_block_pool(struct check *c)
+{
+    const struct block_pool *pool = &c->zone->sb->blocks;
+
+    if (pool->lock != 0)
+        problem(c, "the blocks of the index are locked by %u", pool->lock);
+    if (c->blocks_used != c->blocks)
+        problem(c, "%u blocks of the index are taken and %u of them in use", c->blocks_used,
+                c->blocks);
+    if (pool->slabs != c->index_slabs ||
+        pool->free != c->index_slabs * block_count(c->zone) - c->blocks_used)
+        problem(c, "the index counts %u slabs with %u free blocks and has %u with %u used",
+                pool->slabs, pool->free, c->index_slabs, c->blocks_used);
+}
+
 static int check_quiet(struct check *c)
 {
     int err;
@@ -357,6 +402,7 @@ static int check_quiet(struct check *c)
         check_slab(c, i);
     check_stub_pool(c);
     check_queues(c);
+    check_block_pool(c);
     return ERR_OK;
 }
 

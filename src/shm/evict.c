@@ -362,7 +362,7 @@ static void purge_stripe(struct zone *zone, struct stripe *stripe, uint32_t slab
     struct index_array a = index_array(zone, stripe);
 
     for (uint32_t h = 0; h < a.primary; h++) {
-        struct bucket *head = &a.buckets[h];
+        struct bucket *head = index_bucket(&a, h);
 
         for (struct bucket *b = head; b != NULL; b = index_next(&a, b)) {
             for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {

@@ -1,9 +1,15 @@
 #include "shm/index.h"
 
+#include "shm/block.h"
+#include "shm/grow.h"
 #include "shm/lock.h"
+#include "shm/spill.h"
 #include "shm/valid.h"
 
 #define LINKED_TRIES 3
+#define SPLITS_A_SET 2  /* when chains have become long */
+#define MERGES       64 /* a step of shrinking */
+#define SPARSE       3  /* fewer entries a head than this: too many heads */
 
 static void set_slot(struct bucket *bucket, unsigned slot, uint64_t word)
 {
@@ -28,14 +34,25 @@ static void clear_intent(struct stripe *stripe)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
+void index_intend_locked(struct zone *zone, struct stripe *stripe, const struct bucket *head)
+{
+    lock_assert(zone, stripe);
+    set_intent(stripe, index_line(zone, head), 0, 0);
+}
+
+void index_relent_locked(struct zone *zone, struct stripe *stripe)
+{
+    lock_assert(zone, stripe);
+    clear_intent(stripe);
+}
+
 void index_begin_locked(struct zone *zone, struct stripe *stripe, struct bucket *head,
                         uint64_t old_word, uint64_t new_word)
 {
-    struct index_array a = index_array(zone, stripe);
     uint32_t version = atomic_load_explicit(&head->version, memory_order_relaxed);
 
     lock_assert(zone, stripe);
-    set_intent(stripe, (uint32_t)(head - a.buckets) + 1, old_word, new_word);
+    set_intent(stripe, index_line(zone, head), old_word, new_word);
     atomic_store_explicit(&head->version, version + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
 }
@@ -99,7 +116,7 @@ void index_recount(struct zone *zone, struct stripe *stripe)
     uint32_t entries = 0;
 
     for (uint32_t h = 0; h < a.primary; h++) {
-        for (struct bucket *b = &a.buckets[h]; b != NULL; b = index_next(&a, b)) {
+        for (struct bucket *b = index_bucket(&a, h); b != NULL; b = index_next(&a, b)) {
             for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
                 uint64_t word = index_load(b, i);
                 struct entry_view view;
@@ -149,10 +166,10 @@ int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct inde
     seen->word = 0;
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
         uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
-        struct index_array a = index_unpack(zone, table);
+        struct index_array a = index_unpack(zone, stripe, table);
         struct bucket *head = index_head(&a, hash);
         uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
-        uint32_t hops = a.total;
+        uint32_t hops = INDEX_CHAIN_MAX;
         uint64_t found = 0;
 
         if (version & 1)
@@ -181,7 +198,7 @@ int index_seek(struct zone *zone, const struct table_key *key, struct index_spot
 
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
         uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
-        struct index_array a = index_unpack(zone, table);
+        struct index_array a = index_unpack(zone, stripe, table);
         struct bucket *head = index_head(&a, key->hash);
         uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
         bool found;
@@ -241,27 +258,6 @@ bool index_large_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
     return false;
 }
 
-/* Take an overflow bucket out of its chain when nothing is left in it but, perhaps, a link. */
-static void drop_if_empty(const struct index_array *a, struct bucket *head, struct bucket *bucket)
-{
-    struct bucket *before = head;
-    uint64_t last = index_load(bucket, LAYOUT_SLOTS - 1);
-
-    if (bucket == head || (last != 0 && (last & SLOT_LINK) == 0))
-        return;
-    for (unsigned i = 0; i < LAYOUT_SLOTS - 1; i++) {
-        if (index_load(bucket, i) != 0)
-            return;
-    }
-    while (before != NULL && index_next(a, before) != bucket)
-        before = index_next(a, before);
-    if (before == NULL)
-        return;
-    set_slot(before, LAYOUT_SLOTS - 1, last);
-    atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&bucket->used, 0, memory_order_release);
-}
-
 /* The first slab of a large value that is about to lose its entry: from now on ours to free. */
 static uint32_t claim_large(struct zone *zone, const struct entry_view *view)
 {
@@ -286,7 +282,7 @@ uint32_t index_unlink_locked(struct zone *zone, struct stripe *stripe,
     index_begin_locked(zone, stripe, spot->head, spot->word, 0);
     large = claim_large(zone, view);
     set_slot(spot->bucket, spot->slot, 0);
-    drop_if_empty(&a, spot->head, spot->bucket);
+    grow_pack_locked(zone, stripe, &a, spot->head);
     count(stripe, view, false);
     count_slab(zone, view, false);
     index_end_locked(zone, stripe, spot->head);
@@ -382,44 +378,6 @@ static bool find_victim(const struct zone *zone, const struct index_array *a,
     return oldest != UINT64_MAX;
 }
 
-static struct bucket *alloc_overflow(struct stripe *stripe, const struct index_array *a,
-                                     struct bucket *head)
-{
-    uint32_t n = a->total - a->primary;
-    uint32_t at = atomic_load_explicit(&stripe->overflow_hint, memory_order_relaxed);
-
-    for (uint32_t k = 0; k < n; k++, at++) {
-        struct bucket *b;
-
-        if (at >= n)
-            at = 0;
-        b = &a->buckets[a->primary + at];
-        if (atomic_load_explicit(&b->used, memory_order_relaxed) != 0)
-            continue;
-        atomic_store_explicit(&b->used, (uint32_t)(head - a->buckets) + 1, memory_order_relaxed);
-        atomic_store_explicit(&stripe->overflow_hint, at + 1, memory_order_relaxed);
-        return b;
-    }
-    return NULL;
-}
-
-/* Lengthen the chain by one bucket that already holds word: the last slot of the chain moves into
- * it first, then one store turns that slot into the link. Inside index_begin/end. */
-static void extend(const struct index_array *a, struct bucket *head, struct bucket *fresh,
-                   uint64_t word)
-{
-    struct bucket *tail = head;
-
-    while (index_next(a, tail) != NULL)
-        tail = index_next(a, tail);
-    set_slot(fresh, 0, index_load(tail, LAYOUT_SLOTS - 1));
-    set_slot(fresh, 1, word);
-    for (unsigned i = 2; i < LAYOUT_SLOTS; i++)
-        set_slot(fresh, i, 0);
-    atomic_signal_fence(memory_order_seq_cst);
-    set_slot(tail, LAYOUT_SLOTS - 1, SLOT_LINK | (uint64_t)(fresh - a->buckets));
-}
-
 /* Entries replaced because their chain is full, not because of their key. */
 static void count_evicted(struct zone *zone, const struct entry_view *view, uint64_t now_ms)
 {
@@ -432,30 +390,55 @@ static void count_evicted(struct zone *zone, const struct entry_view *view, uint
         stat_add(zone, STAT_EVICTIONS, 1);
 }
 
-/* Choose where a key that is not there goes: spot->bucket, with spot->word the victim's or 0; or
- * NULL in spot->bucket: lengthen the chain. */
-static void choose_slot(const struct zone *zone, const struct index_array *a,
-                        struct index_spot *spot, uint64_t now_ms)
+static unsigned chain_length(const struct index_array *a, struct bucket *head)
 {
-    bool room = false;
+    unsigned n = 0;
 
-    spot->word = 0;
-    if (find_empty(a, spot) || find_victim(zone, a, spot, now_ms, false))
-        return;
-    for (uint32_t i = a->primary; i < a->total && !room; i++)
-        room = atomic_load_explicit(&a->buckets[i].used, memory_order_relaxed) == 0;
-    spot->bucket = NULL;
-    if (!room)
-        find_victim(zone, a, spot, now_ms, true);
+    for (struct bucket *b = head; b != NULL; b = index_next(a, b))
+        n++;
+    return n;
 }
 
-static void publish_word(struct stripe *stripe, const struct index_array *a,
-                         const struct index_spot *spot, uint64_t word)
+/* Make room for one more: by splitting buckets when chains have become long, so that the head of
+ * hash may be another one now, or by a bucket to lengthen the chain with. NULL and spot->bucket
+ * NULL: neither. */
+static struct bucket *make_room(struct zone *zone, struct stripe *stripe, uint64_t hash,
+                                struct index_spot *spot)
 {
-    if (spot->bucket != NULL)
-        set_slot(spot->bucket, spot->slot, word);
-    else
-        extend(a, spot->head, alloc_overflow(stripe, a, spot->head), word);
+    struct index_array a;
+
+    spot->bucket = NULL;
+    for (unsigned n = 0; n < SPLITS_A_SET && grow_due(stripe); n++) {
+        if (!grow_split_locked(zone, stripe))
+            break;
+    }
+    a = index_array(zone, stripe);
+    spot->head = index_head(&a, hash);
+    if (find_empty(&a, spot) || chain_length(&a, spot->head) >= INDEX_CHAIN_MAX)
+        return NULL;
+    index_intend_locked(zone, stripe, spot->head);
+    return spill_take_locked(zone, stripe);
+}
+
+/* Choose where a key that is not there goes: into spot->bucket, with spot->word the victim's or 0;
+ * or into the bucket returned, with which the chain becomes longer. */
+static struct bucket *choose_slot(struct zone *zone, struct stripe *stripe, uint64_t hash,
+                                  struct index_spot *spot, uint64_t now_ms)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct bucket *fresh;
+
+    if (find_empty(&a, spot)) {
+        if (spot->slot == LAYOUT_SLOTS - 1)
+            block_expect(zone);
+        return NULL;
+    }
+    if (find_victim(zone, &a, spot, now_ms, false))
+        return NULL;
+    fresh = make_room(zone, stripe, hash, spot);
+    if (fresh == NULL && spot->bucket == NULL)
+        find_victim(zone, &a, spot, now_ms, true);
+    return fresh;
 }
 
 static void publish_large(struct zone *zone, const struct entry_view *view)
@@ -478,13 +461,14 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
     struct index_array a = index_array(zone, stripe);
     struct index_spot spot = *found;
     uint64_t word = index_word(hash, view->at) | (found->word & SLOT_FREQ_MASK);
+    struct bucket *fresh = NULL;
     struct entry_view old;
     bool replaces = false;
     uint32_t large = LAYOUT_NONE;
 
     index_refresh_locked(zone, stripe);
     if (spot.word == 0)
-        choose_slot(zone, &a, &spot, now_ms);
+        fresh = choose_slot(zone, stripe, hash, &spot, now_ms);
     if (spot.word != 0)
         replaces = entry_view(zone, index_offset(spot.word), &old);
     if (replaces && found->word == 0)
@@ -492,7 +476,10 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
     index_begin_locked(zone, stripe, spot.head, spot.word, word);
     if (replaces)
         large = claim_large(zone, &old);
-    publish_word(stripe, &a, &spot, word);
+    if (fresh != NULL)
+        grow_extend(zone, &a, spot.head, fresh, word);
+    else
+        set_slot(spot.bucket, spot.slot, word);
     publish_large(zone, view);
     if (replaces) {
         count(stripe, &old, false);
@@ -502,4 +489,109 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
     count_slab(zone, view, true);
     index_end_locked(zone, stripe, spot.head);
     return large;
+}
+
+/* --- the array as a whole --------------------------------------------------------------------- */
+
+static _Atomic uint32_t *heads_of(const struct zone *zone, const struct stripe *stripe)
+{
+    return (_Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
+           (uint64_t)(stripe - zone->stripes) * zone->g.head_blocks;
+}
+
+void index_format(struct zone *zone, struct stripe *stripe)
+{
+    uint64_t bytes = (uint64_t)LAYOUT_LINE << zone->g.block_shift;
+    uint64_t at = zone->g.buckets + (uint64_t)(stripe - zone->stripes) * bytes;
+
+    atomic_store(&heads_of(zone, stripe)[0], (uint32_t)(at / LAYOUT_LINE));
+    atomic_store(&stripe->table, UINT64_C(1) << zone->g.block_shift);
+}
+
+bool index_has_block(const struct zone *zone, const struct stripe *stripe, uint32_t line)
+{
+    for (uint32_t i = 0; i < zone->g.head_blocks; i++) {
+        if (atomic_load_explicit(&heads_of(zone, stripe)[i], memory_order_relaxed) == line)
+            return true;
+    }
+    for (uint32_t i = 0; i < zone->g.spill_blocks; i++) {
+        if (spill_block(zone, stripe, i) == line)
+            return true;
+    }
+    return false;
+}
+
+/* Cut off what is no overflow bucket of the stripe, or is one of another chain. */
+static void mark_chain(struct zone *zone, struct stripe *stripe, const struct index_array *a,
+                       struct bucket *head)
+{
+    struct bucket *next;
+
+    for (struct bucket *b = head; b != NULL; b = next) {
+        next = index_next(a, b);
+        if ((index_load(b, LAYOUT_SLOTS - 1) & SLOT_LINK) == 0)
+            continue;
+        if (next == NULL || !spill_mark(zone, stripe, next)) {
+            set_slot(b, LAYOUT_SLOTS - 1, 0);
+            next = NULL;
+        }
+    }
+}
+
+bool index_mend(struct zone *zone, struct stripe *stripe)
+{
+    struct index_array a = index_array(zone, stripe);
+
+    spill_clear(zone, stripe);
+    for (uint32_t h = 0; h < a.primary; h++)
+        mark_chain(zone, stripe, &a, index_bucket(&a, h));
+    return block_mend(zone, stripe, index_has_block);
+}
+
+void index_shrink_locked(struct zone *zone, struct stripe *stripe)
+{
+    uint64_t entries = atomic_load_explicit(&stripe->entries, memory_order_relaxed);
+
+    lock_assert(zone, stripe);
+    for (unsigned n = 0; n < MERGES; n++) {
+        struct index_array a = index_array(zone, stripe);
+
+        if (entries >= (uint64_t)a.primary * SPARSE || !grow_merge_locked(zone, stripe))
+            break;
+    }
+    set_intent(stripe, index_line(zone, stripe), 0, 0);
+    grow_trim_locked(zone, stripe);
+    spill_shrink_locked(zone, stripe);
+    clear_intent(stripe);
+}
+
+static uint32_t reverse(uint32_t x)
+{
+    x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
+    x = (x >> 2 & 0x33333333) | (x & 0x33333333) << 2;
+    x = (x >> 4 & 0x0f0f0f0f) | (x & 0x0f0f0f0f) << 4;
+    return __builtin_bswap32(x);
+}
+
+uint32_t index_cursor_head(const struct index_array *a, uint64_t cursor)
+{
+    return index_number(a, reverse((uint32_t)cursor));
+}
+
+uint64_t index_cursor_next(const struct index_array *a, uint64_t cursor)
+{
+    uint32_t n = index_cursor_head(a, cursor);
+    unsigned bits = 31 - (unsigned)__builtin_clz(a->primary);
+    uint64_t width;
+
+    /* One bit more for what is split already, and what was split off. */
+    if (n >> bits != 0 || n + (UINT32_C(1) << bits) < a->primary)
+        bits++;
+    width = INDEX_CURSOR_END >> bits;
+    return (cursor & ~(width - 1)) + width;
+}
+
+bool index_cursor_before(uint64_t hash, uint64_t cursor)
+{
+    return reverse(index_bits(hash)) < cursor;
 }

@@ -1,9 +1,16 @@
 /* The striped index: buckets of one cache line, chained inside a stripe. Finding needs no lock; the
  * _locked functions change a chain so that every instruction leaves it whole.
  *
- * A stripe's array is contiguous: primary buckets, then overflow buckets. Any change in a chain
- * makes the version of its HEAD odd, then even; a result counts only if that version (even) and the
- * stripe's table word are the same after the walk as before it.
+ * Each stripe is a linear hash table (Litwin, "Linear hashing", 1980): it grows by splitting its
+ * buckets in turn, one at a time, and shrinks by merging the last one into the one it came from
+ * (grow.h). Its heads lie in blocks of equal size that a directory names; so do its overflow
+ * buckets, to which links lead directly.
+ *
+ * Any change in a chain makes the version of its HEAD odd, then even; a result counts only if that
+ * version (even) and the stripe's table word are the same after the walk as before it. A head that
+ * is merged away stays odd until it is a head again; before its memory becomes anything else the
+ * stripe's count of shrinks goes up, so whoever remembers a head and its version remembers that
+ * count too.
  * Frequency bits are raised by readers with a CAS of the whole slot word; writers store: a raise
  * that loses is lost, one that comes late fails because the word is another.
  */
@@ -13,13 +20,20 @@
 #include "shm/entry.h"
 #include "shm/slab.h"
 
-/* Table word: offset in lines 30 | primary buckets 17 | overflow buckets 17. */
-#define INDEX_MAX_BUCKETS ((1u << 17) - 1)
+/* Table word: heads 24 | changes 20 | shrinks 20. */
+#define INDEX_HEADS_MASK    ((UINT64_C(1) << 24) - 1)
+#define INDEX_CHANGE        (UINT64_C(1) << 24)
+#define INDEX_CHANGES_MASK  (UINT64_C(0xfffff) << 24)
+#define INDEX_SHRINKS_SHIFT 44
 
+/* Buckets in a chain at most. */
+#define INDEX_CHAIN_MAX 12
+
+/* A stripe's buckets, as one table word says. */
 struct index_array {
-    struct bucket *buckets;
-    uint32_t primary;
-    uint32_t total;
+    const struct zone *zone;
+    const _Atomic uint32_t *blocks; /* lines; 0 = none */
+    uint32_t primary;               /* heads */
 };
 
 /* One slot, as found. */
@@ -30,29 +44,64 @@ struct index_spot {
     uint64_t word; /* 0 = the key is not there */
 };
 
-static inline uint64_t index_pack(uint64_t offset, uint32_t primary, uint32_t overflow)
-{
-    return offset / LAYOUT_LINE | (uint64_t)primary << 30 | (uint64_t)overflow << 47;
-}
-
-static inline struct index_array index_unpack(const struct zone *zone, uint64_t word)
+static inline struct index_array index_unpack(const struct zone *zone, const struct stripe *stripe,
+                                              uint64_t word)
 {
     struct index_array a;
 
-    a.buckets = layout_at(zone, (word & ((1u << 30) - 1)) * LAYOUT_LINE);
-    a.primary = (word >> 30) & INDEX_MAX_BUCKETS;
-    a.total = a.primary + (uint32_t)(word >> 47);
+    a.zone = zone;
+    a.blocks = (const _Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
+               (uint64_t)(stripe - zone->stripes) * zone->g.head_blocks;
+    a.primary = (uint32_t)(word & INDEX_HEADS_MASK);
     return a;
+}
+
+static inline uint32_t index_shrinks(uint64_t word)
+{
+    return (uint32_t)(word >> INDEX_SHRINKS_SHIFT);
 }
 
 static inline struct index_array index_array(const struct zone *zone, const struct stripe *stripe)
 {
-    return index_unpack(zone, atomic_load_explicit(&stripe->table, memory_order_acquire));
+    return index_unpack(zone, stripe, atomic_load_explicit(&stripe->table, memory_order_acquire));
+}
+
+/* The bits of a hash that choose its bucket. */
+static inline uint32_t index_bits(uint64_t hash)
+{
+    return (uint32_t)(hash >> 22);
+}
+
+/* The head's number for these bits: their low k + 1, or, where that bucket is not split off yet,
+ * low k, with 2^k <= primary < 2^(k + 1). */
+static inline uint32_t index_number(const struct index_array *a, uint32_t bits)
+{
+    uint32_t half = UINT32_C(1) << (31 - __builtin_clz(a->primary | 1));
+    uint32_t n = bits & (2 * half - 1);
+
+    return n < a->primary ? n : n & (half - 1);
+}
+
+/* A head by its number, below a->primary. A reader whose table word is stale may get a bucket that
+ * is none any more, but always one inside the zone. */
+static inline struct bucket *index_bucket(const struct index_array *a, uint32_t n)
+{
+    const struct zone *zone = a->zone;
+    uint32_t shift = zone->g.block_shift;
+    uint64_t line = atomic_load_explicit(&a->blocks[n >> shift], memory_order_acquire);
+    struct bucket *block = layout_at(zone, line * LAYOUT_LINE);
+
+    return block + (n & ((UINT32_C(1) << shift) - 1));
 }
 
 static inline struct bucket *index_head(const struct index_array *a, uint64_t hash)
 {
-    return &a->buckets[((hash >> 22 & UINT32_MAX) * a->primary) >> 32];
+    return index_bucket(a, index_number(a, index_bits(hash)));
+}
+
+static inline uint32_t index_line(const struct zone *zone, const void *bucket)
+{
+    return (uint32_t)((uint64_t)((const char *)bucket - zone->base) / LAYOUT_LINE);
 }
 
 static inline uint64_t index_load(const struct bucket *bucket, unsigned slot)
@@ -80,11 +129,12 @@ static inline uint64_t index_identity(uint64_t word)
 static inline struct bucket *index_next(const struct index_array *a, const struct bucket *bucket)
 {
     uint64_t word = index_load(bucket, LAYOUT_SLOTS - 1);
-    uint64_t i = word & SLOT_OFFSET_MASK;
+    uint64_t at = index_offset(word);
 
-    if ((word & SLOT_LINK) == 0 || i < a->primary || i >= a->total)
+    if ((word & SLOT_LINK) == 0 || at < a->zone->g.slabs || at >= a->zone->slabs_end ||
+        at % LAYOUT_LINE != 0)
         return NULL;
-    return &a->buckets[i];
+    return layout_at(a->zone, at);
 }
 
 /* Find a key in its chain. Returns whether it is there, valid or not; then spot and view are
@@ -95,7 +145,7 @@ static inline bool index_find(const struct zone *zone, const struct index_array 
                               struct entry_view *view)
 {
     uint64_t tag = layout_tag(key->hash);
-    uint32_t hops = a->total;
+    uint32_t hops = INDEX_CHAIN_MAX;
 
     spot->head = index_head(a, key->hash);
     spot->word = 0;
@@ -152,15 +202,17 @@ bool index_large_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
 /* Before any other change: bring the stripe's counts up to the last clear. */
 void index_refresh_locked(struct zone *zone, struct stripe *stripe);
 
-/* Remove what spot and view say. Returns the first slab of a large value, now in reclaim and ours,
- * to be freed with slab_chain_free() after the lock is released; LAYOUT_NONE otherwise. */
+/* Remove what spot and view say. Another entry of the chain may move into the slot, and the chain
+ * may become shorter: who walks it begins again. Returns the first slab of a large value, now in
+ * reclaim and ours, to be freed with slab_chain_free() after the lock is released; LAYOUT_NONE
+ * otherwise. */
 uint32_t index_unlink_locked(struct zone *zone, struct stripe *stripe,
                              const struct index_spot *spot, const struct entry_view *view);
 
 /* Publish the entry of view (its bytes are complete) for hash, in place of spot (spot->word != 0),
- * else in a free slot, else in place of something dead, else of the chain's oldest. Returns as
- * index_unlink_locked(), for what was replaced. evicted: set when something other than spot was
- * replaced. */
+ * else in a free slot, else in place of something dead, else in a longer chain or a stripe of more
+ * buckets, else, when the index may not grow, in place of the chain's oldest. Returns as
+ * index_unlink_locked(), for what was replaced. */
 uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
                               const struct index_spot *spot, uint64_t hash,
                               const struct entry_view *view, uint64_t now_ms);
@@ -187,6 +239,34 @@ void index_set_freq_locked(struct zone *zone, struct stripe *stripe, const struc
 void index_begin_locked(struct zone *zone, struct stripe *stripe, struct bucket *head,
                         uint64_t old_word, uint64_t new_word);
 void index_end_locked(struct zone *zone, struct stripe *stripe, struct bucket *head);
+
+/* From here on the stripe may be half changed, though none of its chains; index_begin_locked() may
+ * follow, and either index_end_locked() or index_relent_locked() does. */
+void index_intend_locked(struct zone *zone, struct stripe *stripe, const struct bucket *head);
+void index_relent_locked(struct zone *zone, struct stripe *stripe);
+
+/* A stripe's first table word and directory; the zone's memory is zero. */
+void index_format(struct zone *zone, struct stripe *stripe);
+
+/* Give the overflow buckets back that no chain leads to, mark those that one does, and free blocks
+ * that the stripe has taken and not entered. Returns false when the lock of the blocks could not be
+ * had. Lock held, by this process or by a dead one. */
+bool index_mend(struct zone *zone, struct stripe *stripe);
+
+/* Whether the stripe's directories name the block that begins at this line. */
+bool index_has_block(const struct zone *zone, const struct stripe *stripe, uint32_t line);
+
+/* Fewer buckets and blocks, where a stripe has far more than it needs: a bounded step. */
+void index_shrink_locked(struct zone *zone, struct stripe *stripe);
+
+/* A walk over all chains of a stripe while it grows and shrinks between the steps: cursors go from
+ * 0 to INDEX_CURSOR_END over the bucket bits read from low to high, the order in which a bucket and
+ * what is split off it are neighbours. A chain may hold entries from before the cursor, whose
+ * buckets were merged: index_cursor_before(). */
+#define INDEX_CURSOR_END (UINT64_C(1) << 32)
+uint32_t index_cursor_head(const struct index_array *a, uint64_t cursor);
+uint64_t index_cursor_next(const struct index_array *a, uint64_t cursor);
+bool index_cursor_before(uint64_t hash, uint64_t cursor);
 
 /* Count the stripe's entries anew, by its chains. Lock held, by this process or by a dead one. */
 void index_recount(struct zone *zone, struct stripe *stripe);

@@ -9,7 +9,9 @@
  *   ban numbers     n_bans x 8     0 = free; apart from the patterns so that a scan is short
  *   ban patterns    n_bans x 256
  *   stripes         1024 x 64      lock, table word, counts
- *   buckets         1024 x (primary + overflow) x 64
+ *   head blocks     1024 x head_blocks x 4    where each stripe's buckets are
+ *   spill blocks    1024 x spill_blocks x 8   and its overflow buckets
+ *   buckets         1024 x one block          each stripe's first
  *   stubs           n_stubs x 64   leases and write stubs
  *   ghosts          n_ghosts x 64  what was evicted lately (ghost.h); hints only
  *   free bits       1 bit a slab   hints only: the slab's state word decides
@@ -20,11 +22,9 @@
  * made it. Whoever changes a struct or a rule raises LAYOUT_VERSION (or LAYOUT_LOCKS when only the
  * lock protocol changes).
  *
- * Index size: entries are taken to be 400 bytes on average, buckets to be 77 % full: one primary
- * bucket for 2170 bytes of zone, plus 18 % overflow buckets; 3.5 % of the zone. A stripe that holds
- * smaller entries evicts the oldest of a full chain. Readers load the stripe's table word first and
- * check it again at the end, so that a stripe's array can later be replaced by publishing another
- * word (the versions of the old array's heads are then left odd for good).
+ * Index size: it follows the entries. A stripe begins with one block of buckets, about one slot for
+ * 2 KiB of zone, and splits one bucket at a time as it fills (index.h); further blocks come from
+ * slabs set aside for the index (block.h), at most a quarter of all.
  *
  * Tags on fields: [const after init] [atomic] any process, [stripe] under the stripe's lock,
  * [owner] written by the owner only.
@@ -40,7 +40,7 @@
 #include <stddef.h>
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
-#define LAYOUT_VERSION 2
+#define LAYOUT_VERSION 3
 #define LAYOUT_LOCKS   1
 
 #define LAYOUT_LINE     64
@@ -77,6 +77,8 @@ struct geometry {
     uint64_t ban_numbers;
     uint64_t ban_patterns;
     uint64_t stripes;
+    uint64_t head_dir;
+    uint64_t spill_dir;
     uint64_t buckets;
     uint64_t stubs;
     uint64_t ghosts;
@@ -89,11 +91,13 @@ struct geometry {
     uint32_t n_stubs; /* a power of two */
     uint32_t n_slabs;
     uint32_t slab_shift;
-    uint32_t primary; /* buckets a stripe at first */
-    uint32_t overflow;
     uint32_t key_max;
     uint32_t n_ghosts;    /* lines of LAYOUT_GHOSTS words */
     uint32_t size_credit; /* whether small entries are promoted more easily than large ones */
+    uint32_t block_shift;  /* buckets in a block, log2; at most 5 */
+    uint32_t head_blocks;  /* a stripe's, at most */
+    uint32_t spill_blocks; /* likewise, of overflow buckets */
+    uint32_t index_slabs;  /* slabs that the index may take */
 };
 
 /* The numbers every read looks at, on a line of their own that changes only with an event. [atomic]
@@ -106,6 +110,16 @@ struct events {
     _Atomic uint64_t ban_retired; /* newest retired ban: an older store cannot be judged any more */
     _Atomic uint32_t ban_high;    /* ban records ever used: the scan ends there */
     char pad[20];
+};
+
+/* Blocks of buckets in slabs of the index (block.h). Changed under its own lock. */
+struct block_pool {
+    _Atomic uint32_t lock;  /* owner id; 0 = free */
+    _Atomic uint32_t slabs; /* in state INDEX */
+    _Atomic uint32_t free;  /* blocks in them */
+    _Atomic uint32_t hint;  /* slab to look into first */
+    _Atomic uint32_t low;   /* another slab is wanted */
+    char pad[44];
 };
 
 struct superblock {
@@ -121,6 +135,7 @@ struct superblock {
     struct geometry geometry;
     char name[ZONE_NAME_MAX + 1];
     _Alignas(LAYOUT_LINE) struct events events;
+    _Alignas(LAYOUT_LINE) struct block_pool blocks;
     _Alignas(LAYOUT_LINE) _Atomic uint64_t heartbeat_ms; /* [master] */
     _Alignas(LAYOUT_LINE) _Atomic uint64_t stamp;        /* slabs opened ever: the age of a slab */
     _Atomic uint32_t shared_slab[LAYOUT_PLACES];         /* slab + 1: where workers without an own
@@ -146,8 +161,8 @@ struct owner {
 
 struct stripe {
     _Atomic uint32_t lock;       /* lock.h */
-    _Atomic uint32_t intent;     /* [stripe] head bucket + 1 while something is half done */
-    _Atomic uint64_t table;      /* where this stripe's buckets are (index.h) */
+    _Atomic uint32_t intent;     /* [stripe] line of a head while something is half done */
+    _Atomic uint64_t table;      /* how many buckets this stripe has (index.h) */
     _Atomic uint64_t count_seq;  /* [stripe] the clear that the two counts are valid for */
     _Atomic uint64_t live_bytes; /* [stripe] */
     _Atomic uint32_t entries;    /* [stripe] */
@@ -156,15 +171,14 @@ struct stripe {
         intent_old; /* [stripe] slot word being replaced: its slab's counts are in doubt */
     _Atomic uint64_t intent_new;    /* [stripe] slot word being published */
     _Atomic uint32_t overflow_hint; /* [stripe] where the search for an overflow bucket begins */
-    uint32_t pad;
+    _Atomic uint32_t overflows;     /* [stripe] overflow buckets in use */
 };
 
 /* A slot: tag 16 | frequency 3 | link 1 | offset in 8-byte units 44. 0 = empty. The last
- * slot of a bucket may have the link bit: then the low bits are the index of an overflow bucket
- * in the same stripe. */
+ * slot of a bucket may have the link bit: then the offset is that of an overflow bucket. */
 struct bucket {
     _Atomic uint32_t version; /* heads only: odd while the chain changes */
-    _Atomic uint32_t used;    /* [stripe] overflow buckets only: index of the head + 1 */
+    _Atomic uint32_t number;  /* [stripe] overflow buckets only: which of the stripe's it is */
     _Atomic uint64_t slot[LAYOUT_SLOTS];
 };
 
@@ -230,6 +244,7 @@ static_assert(sizeof(struct superblock) <= SUPERBLOCK_BYTES, "the superblock is 
 static_assert(sizeof(struct owner) == 128, "owner");
 static_assert(sizeof(struct stripe) == LAYOUT_LINE, "stripe");
 static_assert(sizeof(struct bucket) == LAYOUT_LINE, "bucket");
+static_assert(sizeof(struct block_pool) == LAYOUT_LINE, "block pool");
 static_assert(sizeof(struct slab) == LAYOUT_LINE, "slab header");
 static_assert(sizeof(struct stub) == LAYOUT_LINE, "stub");
 static_assert(sizeof(struct ban_record) == BAN_RECORD_BYTES, "ban record");
@@ -260,7 +275,7 @@ struct victims {
 /* The background walk over all entries (sweep.c). */
 struct sweep_walk {
     uint32_t stripe;
-    uint32_t bucket;
+    uint64_t cursor; /* index_cursor_next() */
     bool running;
     uint64_t bans[LAYOUT_BANS_MAX]; /* those seen when it began: retired when it ends */
 };
@@ -313,7 +328,7 @@ static inline struct stub *layout_stub(const struct zone *zone, uint32_t index)
     return (struct stub *)layout_at(zone, zone->g.stubs) + index;
 }
 
-/* stripe 10 | bucket 32 | unused 6 | tag 16: the three never share a bit. */
+/* Bits of a hash: stripe 10 | bucket 32 | unused 6 | tag 16: the three never share one. */
 static inline uint32_t layout_stripe_of(uint64_t hash)
 {
     return (uint32_t)(hash >> 54);

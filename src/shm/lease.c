@@ -199,7 +199,7 @@ enum table_result lease_write_end(struct zone *zone, const struct table_key *key
                                   uint64_t now_ms)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
-    struct index_array a = index_array(zone, stripe);
+    struct index_array a;
     struct store store;
     struct index_spot spot;
     struct entry_view view;
@@ -215,6 +215,7 @@ enum table_result lease_write_end(struct zone *zone, const struct table_key *key
     }
     stands = write_stands_locked(zone, stripe, key, lease, write, now_ms);
     if (stands) {
+        a = index_array(zone, stripe);
         index_find(zone, &a, key, &spot, &view);
         store_publish_locked(zone, stripe, &store, &spot, lease->seq, now_ms);
         stub_leave_locked(zone, stripe, stub_by_token_locked(zone, stripe, key->hash, lease->token),

@@ -1,6 +1,7 @@
 #include "shm/repair.h"
 
 #include "shm/ban.h"
+#include "shm/block.h"
 #include "shm/evict.h"
 #include "shm/index.h"
 #include "shm/lock.h"
@@ -42,19 +43,38 @@ static uint64_t overwritten(const struct stripe *stripe)
     return word == atomic_load_explicit(&stripe->intent_new, memory_order_relaxed) ? word : 0;
 }
 
+/* Whether a word stands in the chain before this slot: an entry that was moving up. */
+static bool met_before(const struct index_array *a, const struct bucket *head,
+                       const struct bucket *bucket, unsigned slot)
+{
+    uint64_t word = index_identity(index_load(bucket, slot));
+
+    for (const struct bucket *b = head; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            if (b == bucket && i == slot)
+                return false;
+            if (index_identity(index_load(b, i)) == word)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* The chain of an odd head: every slot was stored whole; what does not lead to an entry of this
- * chain goes. */
+ * chain goes, and what is there twice. */
 static void check_chain(struct repair *r, const struct stripe *stripe, const struct index_array *a,
                         struct bucket *head)
 {
     uint64_t torn = overwritten(stripe);
+    unsigned hops = INDEX_CHAIN_MAX;
 
-    for (struct bucket *b = head; b != NULL; b = index_next(a, b)) {
+    for (struct bucket *b = head; b != NULL && hops > 0; b = index_next(a, b), hops--) {
         for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
             uint64_t word = index_load(b, i);
 
             if (word == 0 || ((word & SLOT_LINK) && i == LAYOUT_SLOTS - 1) ||
-                (index_identity(word) != torn && slot_sane(r->zone, stripe, a, head, word)))
+                (index_identity(word) != torn && slot_sane(r->zone, stripe, a, head, word) &&
+                 !met_before(a, head, b, i)))
                 continue;
             atomic_store_explicit(&b->slot[i], 0, memory_order_release);
             r->report->slots++;
@@ -70,42 +90,21 @@ static void make_even(struct bucket *head)
         atomic_store_explicit(&head->version, version + 1, memory_order_release);
 }
 
-/* Overflow buckets that no chain leads to are free. */
-static void mend_overflow(const struct index_array *a)
-{
-    for (uint32_t i = a->primary; i < a->total; i++) {
-        struct bucket *b = &a->buckets[i];
-        uint32_t head = atomic_load_explicit(&b->used, memory_order_relaxed);
-        bool linked = false;
-
-        if (head == 0 || head > a->primary)
-            continue;
-        for (struct bucket *c = &a->buckets[head - 1]; c != NULL && !linked; c = index_next(a, c))
-            linked = c == b;
-        if (!linked)
-            atomic_store_explicit(&b->used, 0, memory_order_release);
-    }
-}
-
 /* Drop everything in a stripe whose memory is suspect. Each head's version moves, so that readers
  * notice. */
 static void clear_stripe(struct repair *r, const struct index_array *a)
 {
     for (uint32_t h = 0; h < a->primary; h++) {
-        uint32_t version = atomic_load_explicit(&a->buckets[h].version, memory_order_relaxed) | 1;
+        struct bucket *head = index_bucket(a, h);
+        uint32_t version = atomic_load_explicit(&head->version, memory_order_relaxed) | 1;
 
-        atomic_store_explicit(&a->buckets[h].version, version, memory_order_relaxed);
+        atomic_store_explicit(&head->version, version, memory_order_relaxed);
         atomic_thread_fence(memory_order_release);
-    }
-    for (uint32_t i = 0; i < a->total; i++) {
         for (unsigned s = 0; s < LAYOUT_SLOTS; s++) {
-            r->report->slots += index_load(&a->buckets[i], s) != 0;
-            atomic_store_explicit(&a->buckets[i].slot[s], 0, memory_order_relaxed);
+            r->report->slots += index_load(head, s) != 0;
+            atomic_store_explicit(&head->slot[s], 0, memory_order_relaxed);
         }
-        atomic_store_explicit(&a->buckets[i].used, 0, memory_order_relaxed);
     }
-    for (uint32_t h = 0; h < a->primary; h++)
-        make_even(&a->buckets[h]);
 }
 
 /* The slabs whose counts a half-done change touched. */
@@ -117,25 +116,40 @@ static void mark_inexact(struct zone *zone, uint64_t word)
         atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
 }
 
+/* Make every chain even that the dead one was changing: one, or the two of a merge. */
+static void settle_chains(struct repair *r, const struct stripe *stripe,
+                          const struct index_array *a, bool even)
+{
+    for (uint32_t h = 0; h < a->primary; h++) {
+        struct bucket *head = index_bucket(a, h);
+
+        if ((atomic_load_explicit(&head->version, memory_order_relaxed) & 1) == 0)
+            continue;
+        if (even)
+            make_even(head);
+        else
+            check_chain(r, stripe, a, head);
+    }
+}
+
 /* A stripe whose lock the dead owner holds; the word stays its until the end. */
 static void repair_stripe(struct repair *r, struct stripe *stripe)
 {
     struct index_array a = index_array(r->zone, stripe);
     uint32_t intent = atomic_load_explicit(&stripe->intent, memory_order_acquire);
 
-    if (r->suspect) {
-        clear_stripe(r, &a);
-        index_recount(r->zone, stripe);
-    } else if (intent != 0 && intent <= a.primary) {
-        struct bucket *head = &a.buckets[intent - 1];
-
-        if (atomic_load_explicit(&head->version, memory_order_relaxed) & 1)
-            check_chain(r, stripe, &a, head);
+    if (r->suspect || intent != 0) {
+        if (r->suspect)
+            clear_stripe(r, &a);
+        settle_chains(r, stripe, &a, false);
         mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_old, memory_order_relaxed));
         mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_new, memory_order_relaxed));
-        mend_overflow(&a);
+        if (!index_mend(r->zone, stripe)) {
+            r->incomplete = true;
+            return; /* still locked: the next call goes on */
+        }
         index_recount(r->zone, stripe);
-        make_even(head);
+        settle_chains(r, stripe, &a, true);
     }
     r->report->stubs += stub_mend(r->zone, stripe);
     atomic_store_explicit(&stripe->intent, 0, memory_order_release);
@@ -145,6 +159,7 @@ static void repair_stripe(struct repair *r, struct stripe *stripe)
 
 static void repair_locks(struct repair *r)
 {
+    block_repair(r->zone, r->dead);
     for (uint32_t i = 0; i < LAYOUT_STRIPES; i++) {
         if (lock_owner(&r->zone->stripes[i]) == r->dead)
             repair_stripe(r, &r->zone->stripes[i]);

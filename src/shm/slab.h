@@ -4,6 +4,7 @@
  *
  *   FREE -> OPEN(owner) -> SEALED -> RECLAIM(owner) -> FREE
  *   FREE -> OPEN(owner) -> LARGE  -> RECLAIM(owner) -> FREE     (large values)
+ *   FREE -> OPEN(owner) -> INDEX  -> RECLAIM(owner) -> FREE     (block.h)
  *   SEALED -> OPEN(owner): where there are too few slabs for each worker to keep one, workers share
  *
  * State and owner are one word, changed by CAS: whoever has it in OPEN or RECLAIM is alone with the
@@ -14,7 +15,7 @@
 
 #include "shm/layout.h"
 
-enum slab_state { SLAB_FREE, SLAB_OPEN, SLAB_SEALED, SLAB_RECLAIM, SLAB_LARGE };
+enum slab_state { SLAB_FREE, SLAB_OPEN, SLAB_SEALED, SLAB_RECLAIM, SLAB_LARGE, SLAB_INDEX };
 
 #define SLAB_HEAD     UINT32_C(0x100) /* first slab of a large value */
 #define SLAB_BODY     UINT32_C(0x200) /* a later one */

@@ -66,7 +66,7 @@ void stat_reset(struct zone *zone)
 void stat_memory(const struct zone *zone, struct stat_memory *out)
 {
     out->size_bytes = zone->g.size;
-    out->index_bytes = zone->g.slabs;
+    out->index_bytes = zone->g.slabs + (uint64_t)atomic_load(&zone->sb->blocks.slabs) * slab_bytes(zone);
     out->slab_bytes = slab_bytes(zone);
     out->slabs = zone->g.n_slabs;
     out->slabs_free = 0;

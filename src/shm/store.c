@@ -1,5 +1,6 @@
 #include "shm/store.h"
 
+#include "shm/block.h"
 #include "shm/evict.h"
 #include "shm/ghost.h"
 #include "shm/lock.h"
@@ -136,6 +137,7 @@ enum table_result store_append(struct zone *zone, struct store *store, uint64_t 
     size = entry_size(key->bytes.len, write->meta.len, write->n_tags, false, write->value.len);
     store->first_slab = LAYOUT_NONE;
     store->freed = LAYOUT_NONE;
+    block_feed(zone, now_ms);
     if (size > slab_bytes(zone) / 2 && write->value.len > 0) {
         large = true;
         size = entry_size(key->bytes.len, write->meta.len, write->n_tags, true, 0);

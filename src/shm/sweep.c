@@ -1,6 +1,7 @@
 #include "shm/sweep.h"
 
 #include "common/clock.h"
+#include "shm/block.h"
 #include "shm/evict.h"
 #include "shm/index.h"
 #include "shm/lock.h"
@@ -77,18 +78,15 @@ static void keep_reserve(struct zone *zone, struct tick *tick)
     }
 }
 
-/* Remove what is invalid in one chain. A large value's slabs are freed by the caller, after the
- * lock: one at a time. true: *large is set, look at this chain again. */
-static bool clean_chain_locked(struct zone *zone, struct stripe *stripe,
-                               const struct index_array *a, uint32_t h, struct tick *tick,
-                               uint32_t *large)
+/* Remove the first invalid entry of a chain. A large value's slabs are freed by the caller, after
+ * the lock. false: there is none. */
+static bool clean_once_locked(struct zone *zone, struct stripe *stripe, const struct index_array *a,
+                              struct bucket *head, struct tick *tick, uint32_t *large)
 {
-    struct index_spot spot = {.head = &a->buckets[h]};
-    struct bucket *next;
+    struct index_spot spot = {.head = head};
 
-    for (struct bucket *b = spot.head; b != NULL; b = next) {
-        next = index_next(a, b); /* b may leave the chain when it is empty */
-        for (unsigned i = 0; i < LAYOUT_SLOTS && tick->budget.unlinks > 0; i++) {
+    for (struct bucket *b = head; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
             struct entry_view view;
 
             spot.bucket = b;
@@ -101,32 +99,45 @@ static bool clean_chain_locked(struct zone *zone, struct stripe *stripe,
                 continue;
             tick->budget.unlinks--;
             *large = evict_entry_locked(zone, stripe, &spot, &view, tick->now_ms);
-            if (*large != LAYOUT_NONE)
-                return true;
+            return true;
         }
     }
     return false;
 }
 
-/* Some chains of the stripe that the walk stands in, under one lock. false: locked by another. */
+/* Some chains of the stripe that the walk stands in, under one lock; it stops in a chain when the
+ * budget is spent, or to free a large value. */
+static void clean_chains_locked(struct zone *zone, struct stripe *stripe, struct tick *tick,
+                                uint32_t *large)
+{
+    struct index_array a = index_array(zone, stripe);
+    uint64_t *cursor = &zone->walk.cursor;
+
+    for (unsigned n = 0; n < CHAINS_A_LOCK && *cursor < INDEX_CURSOR_END; n++) {
+        struct bucket *head = index_bucket(&a, index_cursor_head(&a, *cursor));
+
+        do {
+            if (tick->budget.unlinks == 0 || *large != LAYOUT_NONE)
+                return;
+        } while (clean_once_locked(zone, stripe, &a, head, tick, large));
+        *cursor = index_cursor_next(&a, *cursor);
+    }
+}
+
+/* false: locked by another. */
 static bool walk_step(struct zone *zone, struct tick *tick)
 {
     struct sweep_walk *walk = &zone->walk;
     struct stripe *stripe = &zone->stripes[walk->stripe];
-    struct index_array a = index_array(zone, stripe);
     uint32_t large = LAYOUT_NONE;
 
     if (!lock_try(zone, stripe))
         return false;
     index_refresh_locked(zone, stripe);
-    for (unsigned n = 0; n < CHAINS_A_LOCK && walk->bucket < a.primary; n++) {
-        if (clean_chain_locked(zone, stripe, &a, walk->bucket, tick, &large) ||
-            tick->budget.unlinks == 0)
-            break;
-        walk->bucket++;
-    }
-    if (walk->bucket >= a.primary) {
-        walk->bucket = 0;
+    clean_chains_locked(zone, stripe, tick, &large);
+    if (walk->cursor == INDEX_CURSOR_END) {
+        index_shrink_locked(zone, stripe);
+        walk->cursor = 0;
         walk->stripe++;
     }
     lock_drop(zone, stripe);
@@ -147,7 +158,7 @@ static void walk_table(struct zone *zone, struct tick *tick)
     if (!walk->running) {
         ban_snapshot(zone, walk->bans);
         walk->stripe = 0;
-        walk->bucket = 0;
+        walk->cursor = 0;
         walk->running = true;
     }
     last = bans ? LAYOUT_STRIPES : walk->stripe + IDLE_STRIPES;
@@ -158,6 +169,7 @@ static void walk_table(struct zone *zone, struct tick *tick)
             return;
     }
     if (walk->stripe == LAYOUT_STRIPES) {
+        block_tidy(zone);
         ban_retire(zone, walk->bans);
         walk->running = false;
     }

@@ -60,11 +60,12 @@ static inline enum table_result look(const struct zone *zone, const struct index
 }
 
 static inline void finish(const struct zone *zone, const struct index_spot *spot, uint32_t version,
-                          const struct entry_view *view, enum table_result result,
+                          uint64_t table, const struct entry_view *view, enum table_result result,
                           struct table_hit *hit)
 {
     hit->ref.bucket = (uint64_t)((const char *)spot->head - zone->base);
     hit->ref.version = version;
+    hit->ref.shrinks = index_shrinks(table);
     hit->ref.slot = 0;
     if (result != TABLE_MISS) {
         fill_hit(zone, spot, view, hit);
@@ -77,7 +78,7 @@ static inline enum table_result find_once(struct zone *zone, const struct table_
 {
     const struct stripe *stripe = layout_stripe(zone, key->hash);
     uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
-    struct index_array a = index_unpack(zone, table);
+    struct index_array a = index_unpack(zone, stripe, table);
     struct bucket *head = index_head(&a, key->hash);
     uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
     struct index_spot spot;
@@ -91,7 +92,7 @@ static inline enum table_result find_once(struct zone *zone, const struct table_
         atomic_load_explicit(&stripe->table, memory_order_relaxed) != table)
         return TABLE_OVERTAKEN;
     hit->stripe = layout_stripe_of(key->hash);
-    finish(zone, &spot, version, &view, result, hit);
+    finish(zone, &spot, version, table, &view, result, hit);
     return result;
 }
 
@@ -106,8 +107,8 @@ static enum table_result find_locked(struct zone *zone, struct stripe *stripe,
 
     lock_assert(zone, stripe);
     hit->stripe = layout_stripe_of(key->hash);
-    finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed), &view,
-           result, hit);
+    finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed),
+           atomic_load_explicit(&stripe->table, memory_order_relaxed), &view, result, hit);
     return result;
 }
 
@@ -174,10 +175,19 @@ static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, voi
     return true;
 }
 
+/* Whether the chain, and what a head lies in, is as the ref saw it. */
+static bool ref_unchanged(const struct zone *zone, uint32_t stripe, const struct table_ref *ref)
+{
+    const struct bucket *head = layout_at(zone, ref->bucket);
+    const _Atomic uint64_t *table = &zone->stripes[stripe].table;
+
+    return index_unchanged(head, ref->version) &&
+           index_shrinks(atomic_load_explicit(table, memory_order_relaxed)) == ref->shrinks;
+}
+
 enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
                              void *value)
 {
-    const struct bucket *head = layout_at(zone, hit->ref.bucket);
     bool whole;
 
     if (LAYOUT_LOCKED_READS) {
@@ -185,10 +195,10 @@ enum table_result table_copy(struct zone *zone, const struct table_hit *hit, voi
 
         if (!lock_take(zone, stripe))
             return TABLE_OVERTAKEN;
-        whole = index_unchanged(head, hit->ref.version) && copy_bytes(zone, hit, meta, value);
+        whole = ref_unchanged(zone, hit->stripe, &hit->ref) && copy_bytes(zone, hit, meta, value);
         lock_drop(zone, stripe);
     } else {
-        whole = copy_bytes(zone, hit, meta, value) && index_unchanged(head, hit->ref.version);
+        whole = copy_bytes(zone, hit, meta, value) && ref_unchanged(zone, hit->stripe, &hit->ref);
     }
     return whole ? TABLE_HIT : TABLE_OVERTAKEN;
 }
@@ -211,15 +221,15 @@ enum table_result table_read_locked(struct zone *zone, const struct table_key *k
 }
 
 /* Whether the chain is as the ref saw it, and what it saw still counts. */
-static bool ref_holds(const struct zone *zone, const struct table_ref *ref,
-                      const struct index_spot *spot, enum table_result now)
+static bool ref_holds(const struct zone *zone, const struct stripe *stripe,
+                      const struct table_ref *ref, const struct index_spot *spot,
+                      enum table_result now)
 {
     uint64_t head = (uint64_t)((const char *)spot->head - zone->base);
 
     if (ref == NULL)
         return true;
-    if (ref->bucket != head ||
-        ref->version != atomic_load_explicit(&spot->head->version, memory_order_relaxed))
+    if (ref->bucket != head || !ref_unchanged(zone, (uint32_t)(stripe - zone->stripes), ref))
         return false;
     return ref->slot == 0 ? now == TABLE_MISS
                           : now != TABLE_MISS && index_identity(spot->word) == ref->slot;
@@ -241,7 +251,7 @@ static enum table_result set_locked(struct zone *zone, struct stripe *stripe, st
     else if (valid_refuses(zone, store->key->bytes, seq, write->tags, write->n_tags))
         return TABLE_REJECTED;
     found = look(zone, &a, store->key, now_ms, &spot, &view);
-    if (!ref_holds(zone, write->expect, &spot, found))
+    if (!ref_holds(zone, stripe, write->expect, &spot, found))
         return TABLE_CHANGED;
     if (store->fits) {
         if (!store_over_locked(zone, stripe, store, &spot, &view, seq, now_ms))
@@ -294,7 +304,7 @@ static enum table_result delete_locked(struct zone *zone, struct stripe *stripe,
     struct entry_view view;
     enum table_result found = look(zone, &a, key, now_ms, &spot, &view);
 
-    if (!ref_holds(zone, expect, &spot, found))
+    if (!ref_holds(zone, stripe, expect, &spot, found))
         return TABLE_CHANGED;
     stub_touch_locked(zone, stripe, key->hash);
     if (spot.word != 0)
@@ -347,7 +357,7 @@ enum table_result table_expire(struct zone *zone, const struct table_key *key,
         return TABLE_BUSY;
     a = index_array(zone, stripe);
     found = look(zone, &a, key, now_ms, &spot, &view);
-    if (found == TABLE_MISS || !ref_holds(zone, expect, &spot, found)) {
+    if (found == TABLE_MISS || !ref_holds(zone, stripe, expect, &spot, found)) {
         found = TABLE_CHANGED;
     } else {
         expire_entry_locked(zone, stripe, &spot, &view, entry_expiry_pack(zone, expires_ms));
@@ -404,11 +414,11 @@ static size_t record_bytes(size_t key_len)
 
 /* Copy a chain's valid entries to the buffer. The bytes used, or, when they do not fit, the bytes
  * needed (more than the capacity). */
-static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint32_t h,
+static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64_t cursor,
                                 uint64_t now_ms)
 {
     struct index_array a = index_array(zone, stripe);
-    struct index_spot spot = {.head = &a.buckets[h]};
+    struct index_spot spot = {.head = index_bucket(&a, index_cursor_head(&a, cursor))};
     uint32_t version = atomic_load_explicit(&spot.head->version, memory_order_relaxed);
     size_t used = 0;
 
@@ -424,7 +434,8 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint32
                 !entry_view(zone, index_offset(spot.word), &view))
                 continue;
             key = slice_make(entry_key(zone, &view), view.key_len);
-            if (valid_entry(zone, &view, key, now_ms) > VALID_STALE)
+            if (index_cursor_before(entry_hash(zone, key.data, key.len), cursor) ||
+                valid_entry(zone, &view, key, now_ms) > VALID_STALE)
                 continue;
             used += record_bytes(key.len);
             if (used > zone->walk_cap)
@@ -432,6 +443,7 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint32
             fill_hit(zone, &spot, &view, &r->hit);
             r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
             r->hit.ref.version = version;
+            r->hit.ref.shrinks = index_shrinks(atomic_load(&stripe->table));
             r->hit.stripe = (uint32_t)(stripe - zone->stripes);
             r->key_len = view.key_len;
             entry_copy(r + 1, key.data, key.len);
@@ -452,9 +464,9 @@ static bool grow_walk(struct zone *zone, size_t need)
 }
 
 /* One chain: copied under the lock, visited after it. A chain that outgrew the buffer is copied
- * again. more: false past the stripe's last chain. */
-static enum table_result walk_chain(struct zone *zone, struct stripe *stripe, uint32_t h,
-                                    uint64_t now_ms, size_t *used, bool *more)
+ * again. next: where the walk goes on. */
+static enum table_result walk_chain(struct zone *zone, struct stripe *stripe, uint64_t cursor,
+                                    uint64_t now_ms, size_t *used, uint64_t *next)
 {
     struct index_array a;
 
@@ -462,8 +474,8 @@ static enum table_result walk_chain(struct zone *zone, struct stripe *stripe, ui
         if (!lock_take(zone, stripe))
             return TABLE_BUSY;
         a = index_array(zone, stripe);
-        *more = h < a.primary;
-        *used = *more ? copy_chain_locked(zone, stripe, h, now_ms) : 0;
+        *next = index_cursor_next(&a, cursor);
+        *used = copy_chain_locked(zone, stripe, cursor, now_ms);
         lock_drop(zone, stripe);
         if (*used <= zone->walk_cap)
             return TABLE_HIT;
@@ -478,13 +490,12 @@ table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
 {
     if (stripe >= LAYOUT_STRIPES)
         return TABLE_HIT;
-    for (uint32_t h = 0;; h++) {
+    for (uint64_t cursor = 0, next; cursor < INDEX_CURSOR_END; cursor = next) {
         size_t used = 0;
-        bool more = false;
         enum table_result result =
-            walk_chain(zone, &zone->stripes[stripe], h, now_ms, &used, &more);
+            walk_chain(zone, &zone->stripes[stripe], cursor, now_ms, &used, &next);
 
-        if (result != TABLE_HIT || !more)
+        if (result != TABLE_HIT)
             return result;
         for (size_t at = 0; at < used;) {
             const struct walk_record *r = (const void *)(zone->walk_buf + at);
@@ -493,4 +504,5 @@ table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
             at += record_bytes(r->key_len);
         }
     }
+    return TABLE_HIT;
 }

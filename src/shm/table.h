@@ -43,6 +43,7 @@ struct table_key table_key(const struct zone *zone, struct slice bytes);
 struct table_ref {
     uint64_t bucket;  /* head bucket */
     uint32_t version; /* of the head bucket, when seen */
+    uint32_t shrinks; /* of its stripe, when seen: the bucket's memory is still a bucket */
     uint64_t slot;    /* the slot word; 0 = absent */
 };
 

@@ -21,8 +21,10 @@
 #define SLAB_SHIFT_MAX 20
 #define SLABS_WANTED   44
 #define SLABS_LEAST    16
-#define BUCKET_SPACE   2170 /* bytes of zone for one primary bucket */
-#define GHOST_SPACE    512  /* bytes of zone for one ghost */
+#define GHOST_SPACE    512   /* bytes of zone for one ghost */
+#define BLOCK_SPACE    16384 /* bytes of a stripe's share for one bucket of its first block */
+#define BLOCK_SHIFT    5     /* largest block, log2: its overflow buckets are marked in 32 bits */
+#define SIZE_MAX_BYTES (UINT64_C(256) << 30) /* lines of the zone are counted in 32 bits */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
 {
@@ -64,8 +66,9 @@ static void plan_regions(struct geometry *g, uint32_t n_slabs)
     g->ban_numbers = place(&at, g->n_bans * sizeof(uint64_t));
     g->ban_patterns = place(&at, g->n_bans * sizeof(struct ban_record));
     g->stripes = place(&at, LAYOUT_STRIPES * sizeof(struct stripe));
-    g->buckets =
-        place(&at, (uint64_t)LAYOUT_STRIPES * (g->primary + g->overflow) * sizeof(struct bucket));
+    g->head_dir = place(&at, (uint64_t)LAYOUT_STRIPES * g->head_blocks * sizeof(uint32_t));
+    g->spill_dir = place(&at, (uint64_t)LAYOUT_STRIPES * g->spill_blocks * sizeof(uint64_t));
+    g->buckets = place(&at, ((uint64_t)LAYOUT_STRIPES << g->block_shift) * sizeof(struct bucket));
     g->stubs = place(&at, g->n_stubs * sizeof(struct stub));
     g->ghosts = place(&at, (uint64_t)g->n_ghosts * LAYOUT_LINE);
     g->free_bits = place(&at, ((uint64_t)n_slabs + 63) / 64 * sizeof(uint64_t));
@@ -82,6 +85,21 @@ static void plan_slabs(struct geometry *g, uint32_t shift)
     plan_regions(g, g->n_slabs);
 }
 
+/* Blocks grow with the zone, so that what stands half empty at the end of a stripe's last ones is
+ * always about 2 % of a full index. The directories have room for buckets in a fifth of the zone,
+ * and two overflow buckets for five others: entries of 50 bytes, twice as full as they should be. */
+static void plan_index(struct geometry *g)
+{
+    uint64_t share = g->size / LAYOUT_STRIPES;
+    uint64_t shift = 63 - (uint32_t)__builtin_clzll(share / BLOCK_SPACE | 2);
+    uint64_t block;
+
+    g->block_shift = shift < BLOCK_SHIFT ? (uint32_t)shift : BLOCK_SHIFT;
+    block = sizeof(struct bucket) << g->block_shift;
+    g->head_blocks = (uint32_t)(share / 5 / block) + 1;
+    g->spill_blocks = g->head_blocks * 2 / 5 + 1;
+}
+
 int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errmsg *msg)
 {
     uint32_t need = slab_shift_for_key(key_max);
@@ -94,10 +112,8 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
     g->n_tags = pow2_floor(clamp(size / 4096, 1024, 4096));
     g->n_bans = size < (UINT64_C(16) << 20) ? 64 : LAYOUT_BANS_MAX;
     g->n_stubs = pow2_floor(clamp(size / 16384, 256, 65536));
-    g->primary =
-        clamp((size / BUCKET_SPACE + LAYOUT_STRIPES - 1) / LAYOUT_STRIPES, 1, INDEX_MAX_BUCKETS);
-    g->overflow = clamp((uint64_t)g->primary * 18 / 100, 1, INDEX_MAX_BUCKETS);
     g->n_ghosts = clamp(size / GHOST_SPACE / LAYOUT_GHOSTS, 1, UINT32_C(1) << 26);
+    plan_index(g);
     plan_slabs(g, shift > need ? shift : need);
     while (g->n_slabs < SLABS_WANTED && g->slab_shift > SLAB_SHIFT_MIN && need < g->slab_shift)
         plan_slabs(g, g->slab_shift - 1);
@@ -106,6 +122,7 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
                        "a zone of %llu bytes is too small for keys of %u bytes: it needs %llu",
                        (unsigned long long)size, key_max,
                        (unsigned long long)(g->slabs + ((uint64_t)SLABS_LEAST << g->slab_shift)));
+    g->index_slabs = g->n_slabs / 4;
     g->value_max = size / 8 < VALUE_MAX ? size / 8 : VALUE_MAX;
     return ERR_OK;
 }
@@ -127,6 +144,8 @@ uint64_t layout_hash(void)
         sizeof(struct stripe),
         offsetof(struct stripe, table),
         sizeof(struct bucket),
+        offsetof(struct superblock, blocks),
+        sizeof(struct block_pool),
         sizeof(struct slab),
         offsetof(struct slab, hash),
         LAYOUT_GHOSTS,
@@ -147,7 +166,6 @@ uint64_t layout_hash(void)
 static int format(struct zone *zone, const char *name, struct errmsg *msg)
 {
     struct superblock *sb = zone->sb;
-    uint64_t stripe_bytes = (uint64_t)(zone->g.primary + zone->g.overflow) * sizeof(struct bucket);
 
     if (getrandom(&sb->seed, sizeof(sb->seed), 0) != sizeof(sb->seed))
         return err_set_errno(msg, "cannot read random bytes");
@@ -159,8 +177,7 @@ static int format(struct zone *zone, const char *name, struct errmsg *msg)
     snprintf(sb->name, sizeof(sb->name), "%s", name);
     atomic_store(&sb->events.seq, 1);
     for (uint32_t i = 0; i < LAYOUT_STRIPES; i++)
-        atomic_store(&zone->stripes[i].table, index_pack(zone->g.buckets + i * stripe_bytes,
-                                                         zone->g.primary, zone->g.overflow));
+        index_format(zone, &zone->stripes[i]);
     for (uint32_t i = 0; i < zone->g.n_slabs; i++)
         slab_mark_free(zone, i);
     zone->seed = sb->seed;
@@ -187,6 +204,10 @@ static int check_options(const struct zone_options *o, struct errmsg *msg)
     if (o->size_bytes < ZONE_MIN_BYTES)
         return err_set(msg, ERR_INVALID, "cache %s: %llu bytes of memory are less than %u", o->name,
                        (unsigned long long)o->size_bytes, ZONE_MIN_BYTES);
+    if (o->size_bytes > SIZE_MAX_BYTES)
+        return err_set(msg, ERR_INVALID, "cache %s: %llu bytes of memory are more than %llu",
+                       o->name, (unsigned long long)o->size_bytes,
+                       (unsigned long long)SIZE_MAX_BYTES);
     if (o->key_max_bytes < 1 || o->key_max_bytes > 65535)
         return err_set(msg, ERR_INVALID, "cache %s: a key limit of %u is not in 1..65535", o->name,
                        o->key_max_bytes);
