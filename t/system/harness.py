@@ -87,6 +87,12 @@ class Daemon:
             raise AssertionError(f"the daemon did not start:\n{self.log.read_text()}")
         return self
 
+    def answers(self):
+        try:
+            return self.client().ping()
+        except (redis.exceptions.RedisError, OSError):
+            return False
+
     def serves(self):
         if self.process.poll() is not None:
             raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log.read_text()}")
