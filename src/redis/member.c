@@ -3,6 +3,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,7 +70,7 @@ static struct flight *take_off(struct member *m, struct pool_call *call, unsigne
     f->call = call;
     f->commands = commands;
     f->left = commands;
-    f->written_ms = uv_now(pool->loop);
+    f->written_ms = pool_now_ms();
     list_push(&m->flights, &f->link);
     m->in_flight += commands;
     pool_due(pool, f->written_ms + pool->config->command_timeout_ms);
@@ -143,10 +144,7 @@ static void on_reply(void *owner, const struct reply *reply)
     struct member *m = owner;
     struct flight *f = oldest_flight(m);
 
-    if (f == NULL) { /* an answer to nothing */
-        end_conn(m, ERR_PROTOCOL, "the server answered without being asked");
-        return;
-    }
+    assert(f != NULL); /* hiredis has a callback for each command that we have in a flight */
     breaker_success(m->pool->breaker);
     m->late = false;
     m->in_flight--;

@@ -208,7 +208,7 @@ void pool_send(struct pool *pool, struct pool_call *call, const struct pool_comm
     call->commands = 0;
     call->attempt = 0;
     call->outcome = ERR_DOWN;
-    call->deadline_ms = uv_now(pool->loop) + pool->config->deadline_ms;
+    call->deadline_ms = pool_now_ms() + pool->config->deadline_ms;
     if (is_refusing(pool)) {
         pool_finish(call, ERR_DOWN);
         if (!pool->closing)
@@ -228,6 +228,11 @@ void pool_send(struct pool *pool, struct pool_call *call, const struct pool_comm
 }
 
 /* --- time --- */
+
+uint64_t pool_now_ms(void)
+{
+    return uv_hrtime() / 1000000u;
+}
 
 uint64_t pool_jitter(struct pool *pool, uint64_t ms)
 {

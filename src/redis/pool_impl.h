@@ -51,6 +51,8 @@ struct pool {
 
 /* pool.c */
 
+/* The time on the loop's clock, read now: uv_now() is that of the turn's start, which may be long ago. */
+uint64_t pool_now_ms(void);
 /* Have the janitor run at this time of the loop's clock, or earlier. */
 void pool_due(struct pool *pool, uint64_t at_ms);
 /* Between half and the whole of ms, at random, so that processes do not move in step. */
