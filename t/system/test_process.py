@@ -261,6 +261,45 @@ def test_each_worker_killed_in_turn(daemon):
     assert not worker_log(daemon, "keeps dying")
 
 
+def benchmark_in_slot(daemon, slot):
+    """A redis-benchmark with one connection, which the slot's worker serves: found by whose requests grow."""
+    for _ in range(20):
+        before = [w["requests"] for w in daemon.stats()["workers"]]
+        bench = subprocess.Popen(["redis-benchmark", "-s", str(daemon.socket), "-c", "1", "-n", "100000000", "-r", "1000",
+                                  "-d", "100", "-t", "set"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def busiest():
+            grown = [w["requests"] - b for w, b in zip(daemon.stats()["workers"], before)]
+            return grown.index(max(grown)) + 1 if max(grown) > 1000 else 0
+        if wait_until(busiest, what="the load") == slot + 1:
+            return bench
+        bench.kill()
+        bench.wait()
+    raise AssertionError(f"no connection came to slot {slot}")
+
+
+def test_killing_each_worker_in_turn_leaves_the_others_load_alone(daemons):
+    daemon = daemons("--workers", "3", "--memory", "32M")
+    daemon.client().mset({f"kept{i}": f"v{i}" for i in range(1000)})
+    for slot in range(3):
+        survivor = (slot + 1) % 3
+        bench = benchmark_in_slot(daemon, survivor)
+        try:
+            victim = daemon.stats()["workers"][slot]["pid"]
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: daemon.stats()["workers"][slot]["pid"] not in (0, victim), what="a new worker")
+            served = daemon.stats()["workers"][survivor]["requests"]
+            wait_until(lambda: daemon.stats()["workers"][survivor]["requests"] > served + 2000,
+                       what="the load going on")
+            # redis-benchmark ends at the first error.
+            assert bench.poll() is None
+        finally:
+            bench.kill()
+            bench.wait()
+        assert daemon.client().mget([f"kept{i}" for i in range(1000)]) == [b"v%d" % i for i in range(1000)]
+        daemon.check()
+
+
 def test_stats_survive_a_worker(daemon):
     connection = in_slot(daemon, 0)
     for i in range(10):
