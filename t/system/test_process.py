@@ -252,7 +252,8 @@ def test_each_worker_killed_in_turn(daemon):
         # Connections of the other worker do not notice, before, during and after the repair.
         for i in range(200):
             assert ask(other, "SET", f"during{i}", "x") == b"+OK\r\n"
-        wait_until(lambda: daemon.stats()["workers"][slot]["pid"] not in (0, victim), what="a new worker")
+        wait_until(lambda: daemon.stats()["workers"][slot]["pid"] not in (0, victim) and daemon.serves(),
+                   what="a new worker")
         assert daemon.client().mget([f"k{i}" for i in range(1000)]) == [b"v%d" % i for i in range(1000)]
         assert in_slot(daemon, slot)
         daemon.check()
