@@ -5,6 +5,9 @@
 #include "shm/lock.h"
 #include "shm/valid.h"
 
+#define TRIES      64 /* victims that others took first, at most */
+#define BUSY_TRIES 2  /* times LOCK_WAIT_MS that a store waits */
+
 /* A large value goes as one: its first slab stands for all of them. */
 static bool candidate(const struct zone *zone, uint32_t slab)
 {
@@ -73,24 +76,33 @@ static void survey(struct zone *zone, uint64_t now_ms)
     }
 }
 
-uint32_t evict_choose(struct zone *zone, uint64_t now_ms)
+/* The best that was seen and is still the slab that was looked at, not one opened and sealed since.
+ */
+static uint32_t pop(struct zone *zone, uint64_t now_ms)
 {
-    for (int round = 0; round < 2; round++) {
-        while (zone->n_victims > 0) {
-            uint32_t slab = zone->victims[--zone->n_victims];
-            uint64_t order = zone->victim_stamps[zone->n_victims];
+    while (zone->n_victims > 0) {
+        uint32_t slab = zone->victims[--zone->n_victims];
 
-            /* Still the slab that was looked at, not one opened and sealed since. */
-            if (candidate(zone, slab) && rank(zone, slab, now_ms) <= order)
-                return slab;
-        }
-        survey(zone, now_ms);
+        if (candidate(zone, slab) &&
+            rank(zone, slab, now_ms) <= zone->victim_stamps[zone->n_victims])
+            return slab;
     }
     return LAYOUT_NONE;
 }
 
-/* A claimed large value is not in RECLAIM yet: its owner of record is the table until it is
- * unlinked. */
+uint32_t evict_choose(struct zone *zone, uint64_t now_ms)
+{
+    uint32_t slab = pop(zone, now_ms);
+
+    for (unsigned i = 0; slab == LAYOUT_NONE && i < TRIES; i++) {
+        survey(zone, now_ms);
+        if (zone->n_victims == 0)
+            return LAYOUT_NONE;
+        slab = pop(zone, now_ms); /* none when others were faster */
+    }
+    return slab;
+}
+
 bool evict_claim(struct zone *zone, uint32_t slab, bool only_dead, struct reclaim *reclaim)
 {
     uint64_t word = slab_load(zone, slab);
@@ -259,18 +271,21 @@ enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t
 enum evict_result evict_one(struct zone *zone, uint64_t now_ms)
 {
     struct evict_budget budget = EVICT_UNLIMITED;
+    unsigned busy = 0;
 
-    for (uint32_t tries = 0; tries < 8; tries++) {
+    for (uint32_t tries = 0; tries < TRIES && busy < BUSY_TRIES; tries++) {
         uint32_t slab = evict_choose(zone, now_ms);
         struct reclaim reclaim;
 
         if (slab == LAYOUT_NONE)
             return EVICT_NONE;
-        if (evict_claim(zone, slab, false, &reclaim) &&
-            evict_run(zone, &reclaim, now_ms, &budget, true) == EVICT_DONE)
+        if (!evict_claim(zone, slab, false, &reclaim))
+            continue; /* someone else was faster */
+        if (evict_run(zone, &reclaim, now_ms, &budget, true) == EVICT_DONE)
             return EVICT_DONE;
+        busy++;
     }
-    return EVICT_NONE;
+    return EVICT_BUSY;
 }
 
 /* Clear every slot of one stripe that points into the slab; no byte of the slab is believed. */

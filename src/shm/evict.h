@@ -31,7 +31,8 @@ bool evict_claim(struct zone *zone, uint32_t slab, bool only_dead, struct reclai
 enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t now_ms,
                             struct evict_budget *budget, bool wait);
 
-/* Reclaim one slab now (a store that found none free). DONE or NONE. */
+/* Reclaim one slab now (a store that found none free). DONE, NONE, or BUSY: what could go is behind
+ * locks that stayed taken. */
 enum evict_result evict_one(struct zone *zone, uint64_t now_ms);
 
 /* Remove an entry that is in the way: the counters of why. Returns as index_unlink_locked(). */

@@ -1,5 +1,6 @@
 #include "shm/repair.h"
 
+#include "common/clock.h"
 #include "shm/ban.h"
 #include "shm/evict.h"
 #include "shm/index.h"
@@ -34,6 +35,16 @@ static bool slot_sane(struct zone *zone, const struct stripe *stripe, const stru
            slab_state(slab_load(zone, slab_of(zone, view.at))) != SLAB_FREE;
 }
 
+/* The slabs whose counts a half-done change touched. */
+static void mark_inexact(struct zone *zone, uint64_t word)
+{
+    uint64_t at = index_offset(word);
+
+    if (word != 0 && at >= zone->g.slabs && at < zone->slabs_end &&
+        slab_state(slab_load(zone, slab_of(zone, at))) != SLAB_FREE)
+        atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
+}
+
 /* The chain of an odd head: every slot was stored whole; what does not lead to an entry of this
  * chain goes. */
 static void check_chain(struct repair *r, const struct stripe *stripe, const struct index_array *a,
@@ -46,6 +57,7 @@ static void check_chain(struct repair *r, const struct stripe *stripe, const str
             if (word == 0 || ((word & SLOT_LINK) && i == LAYOUT_SLOTS - 1) ||
                 slot_sane(r->zone, stripe, a, head, word))
                 continue;
+            mark_inexact(r->zone, word);
             atomic_store_explicit(&b->slot[i], 0, memory_order_release);
             r->report->slots++;
         }
@@ -89,22 +101,18 @@ static void clear_stripe(struct repair *r, const struct index_array *a)
     }
     for (uint32_t i = 0; i < a->total; i++) {
         for (unsigned s = 0; s < LAYOUT_SLOTS; s++) {
-            r->report->slots += index_load(&a->buckets[i], s) != 0;
+            uint64_t word = index_load(&a->buckets[i], s);
+
+            if (word != 0 && (word & SLOT_LINK) == 0) {
+                mark_inexact(r->zone, word);
+                r->report->slots++;
+            }
             atomic_store_explicit(&a->buckets[i].slot[s], 0, memory_order_relaxed);
         }
         atomic_store_explicit(&a->buckets[i].used, 0, memory_order_relaxed);
     }
     for (uint32_t h = 0; h < a->primary; h++)
         make_even(&a->buckets[h]);
-}
-
-/* The slabs whose counts a half-done change touched. */
-static void mark_inexact(struct zone *zone, uint64_t word)
-{
-    uint64_t at = index_offset(word);
-
-    if (word != 0 && at >= zone->g.slabs && at < zone->slabs_end)
-        atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
 }
 
 /* A stripe whose lock the dead owner holds; the word stays its until the end. */
@@ -217,7 +225,7 @@ static void repair_slab(struct repair *r, uint32_t slab, uint64_t word)
     if (r->suspect && evict_purge(r->zone, slab))
         slab_free(r->zone, slab);
     else
-        evict_run(r->zone, &reclaim, 0, &budget, true);
+        evict_run(r->zone, &reclaim, clock_now_ms(), &budget, true);
 }
 
 static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word)
@@ -242,6 +250,22 @@ static void free_bodies(struct repair *r)
     }
 }
 
+/* Large values whose entries went with memory that was not to be trusted. */
+static void free_orphans(struct repair *r)
+{
+    struct evict_budget budget = EVICT_UNLIMITED;
+
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
+        struct reclaim reclaim;
+
+        if (slab_state(slab_load(r->zone, i)) == SLAB_LARGE && (flags & SLAB_HEAD) &&
+            evict_claim(r->zone, i, true, &reclaim) &&
+            evict_run(r->zone, &reclaim, clock_now_ms(), &budget, true) == EVICT_DONE)
+            r->report->slabs++;
+    }
+}
+
 /* Ordinary slabs first, because emptying them may unlink large values; then chains. */
 static void repair_slabs(struct repair *r)
 {
@@ -263,6 +287,8 @@ static void repair_slabs(struct repair *r)
     }
     if (!r->incomplete)
         free_bodies(r);
+    if (r->suspect)
+        free_orphans(r);
 }
 
 /* Remove every entry of the chain with this hash: the key itself is not known any more. */

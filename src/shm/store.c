@@ -15,89 +15,93 @@ static enum table_result check_sizes(const struct zone *zone, const struct table
     return TABLE_STORED;
 }
 
-/* One more slab for a large value, taking it from others if it must be. */
-static uint32_t grow(struct zone *zone, uint32_t first, uint32_t last, uint64_t now_ms)
+/* Make room once. STORED: try again; BUSY, FULL: give up. */
+static enum table_result make_room(struct zone *zone, uint64_t now_ms)
 {
-    uint32_t slab;
-
-    while ((slab = slab_chain_grow(zone, first, last)) == LAYOUT_NONE) {
-        if (evict_one(zone, now_ms) != EVICT_DONE)
-            return LAYOUT_NONE;
+    switch (evict_one(zone, now_ms)) {
+    case EVICT_DONE:
+        return TABLE_STORED;
+    case EVICT_BUSY:
+        return TABLE_BUSY;
+    default:
+        return TABLE_FULL;
     }
-    return slab;
 }
 
-/* Put the value into whole slabs. The first slab, or LAYOUT_NONE with nothing held. */
-static uint32_t write_large(struct zone *zone, const struct table_key *key, struct slice value,
-                            uint64_t now_ms)
+/* Put the value into whole slabs, taking them from others if it must be. On STORED the chain is
+ * complete and ours; otherwise nothing is held. */
+static enum table_result write_large(struct zone *zone, struct store *store, uint64_t now_ms)
 {
-    uint32_t first = LAYOUT_NONE;
+    struct slice value = store->write->value;
     uint32_t last = LAYOUT_NONE;
 
     for (size_t done = 0; done < value.len;) {
         size_t n = value.len - done < slab_bytes(zone) ? value.len - done : slab_bytes(zone);
-        uint32_t slab = grow(zone, first, last, now_ms);
+        uint32_t slab = slab_chain_grow(zone, store->first_slab, last);
 
         if (slab == LAYOUT_NONE) {
-            if (first != LAYOUT_NONE)
-                slab_chain_free(zone, first);
-            return LAYOUT_NONE;
+            enum table_result room = make_room(zone, now_ms);
+
+            if (room == TABLE_STORED)
+                continue;
+            if (store->first_slab != LAYOUT_NONE)
+                slab_chain_free(zone, store->first_slab);
+            return room;
         }
-        first = first == LAYOUT_NONE ? slab : first;
+        if (last == LAYOUT_NONE)
+            store->first_slab = slab;
         last = slab;
         memcpy(layout_at(zone, slab_offset(zone, slab)), value.data + done, n);
         atomic_store_explicit(&zone->slabs[slab].pos, (uint32_t)n, memory_order_release);
         done += n;
     }
-    slab_chain_ready(zone, first, key->hash);
-    return first;
+    slab_chain_ready(zone, store->first_slab, store->key->hash);
+    return TABLE_STORED;
 }
 
-static uint64_t find_room(struct zone *zone, uint64_t expires_ms, uint64_t now_ms, uint32_t size,
-                          unsigned *class)
+/* Write header, key, metadata, and the value unless it is large, at the end of an open slab. */
+static enum table_result write_entry(struct zone *zone, struct store *store, uint32_t size,
+                                     uint64_t now_ms)
 {
+    const struct table_write *write = store->write;
     uint64_t at;
+    char *value;
 
-    while ((at = slab_append(zone, expires_ms, now_ms, size, class)) == 0) {
-        if (evict_one(zone, now_ms) != EVICT_DONE)
-            return 0;
+    while ((at = slab_append(zone, write->expires_ms, now_ms, size, &store->class)) == 0) {
+        enum table_result room = make_room(zone, now_ms);
+
+        if (room != TABLE_STORED)
+            return room;
     }
-    return at;
+    value = entry_write(zone, at, store->key, write, store->first_slab);
+    if (store->first_slab == LAYOUT_NONE && write->value.len > 0)
+        memcpy(value, write->value.data, write->value.len);
+    if (!entry_view(zone, at, &store->view))
+        assert(!"an entry just written must read back");
+    return TABLE_STORED;
 }
 
 enum table_result store_begin(struct zone *zone, const struct table_key *key,
                               const struct table_write *write, uint64_t now_ms, struct store *store)
 {
-    bool large = false;
-    uint64_t size, at;
-    char *value;
+    enum table_result result = check_sizes(zone, key, write);
+    uint64_t size;
 
-    if (check_sizes(zone, key, write) != TABLE_STORED)
-        return TABLE_TOO_LARGE;
+    if (result != TABLE_STORED)
+        return result;
+    *store =
+        (struct store){.key = key, .write = write, .first_slab = LAYOUT_NONE, .freed = LAYOUT_NONE};
     size = entry_size(key->bytes.len, write->meta.len, write->n_tags, false, write->value.len);
-    store->key = key;
-    store->write = write;
-    store->first_slab = LAYOUT_NONE;
-    store->freed = LAYOUT_NONE;
     if (size > slab_bytes(zone) / 2 && write->value.len > 0) {
-        large = true;
         size = entry_size(key->bytes.len, write->meta.len, write->n_tags, true, 0);
-        store->first_slab = write_large(zone, key, write->value, now_ms);
-        if (store->first_slab == LAYOUT_NONE)
-            return TABLE_FULL;
+        result = write_large(zone, store, now_ms);
+        if (result != TABLE_STORED)
+            return result;
     }
-    at = find_room(zone, write->expires_ms, now_ms, (uint32_t)size, &store->class);
-    if (at == 0) {
-        if (large)
-            slab_chain_free(zone, store->first_slab);
-        return TABLE_FULL;
-    }
-    value = entry_write(zone, at, key, write, store->first_slab);
-    if (!large && write->value.len > 0)
-        memcpy(value, write->value.data, write->value.len);
-    if (!entry_view(zone, at, &store->view))
-        assert(!"an entry just written must read back");
-    return TABLE_STORED;
+    result = write_entry(zone, store, (uint32_t)size, now_ms);
+    if (result != TABLE_STORED && store->first_slab != LAYOUT_NONE)
+        slab_chain_free(zone, store->first_slab);
+    return result;
 }
 
 static void raise_slab(struct zone *zone, uint32_t index, uint64_t seq, uint64_t expiry)

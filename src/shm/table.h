@@ -24,7 +24,7 @@ enum table_result {
     TABLE_STORED,    /* the change was made */
     TABLE_CHANGED,   /* the key is not in the expected state any more: look again */
     TABLE_REJECTED,  /* rule 1: something newer happened since the operation began; not stored */
-    TABLE_BUSY,      /* the stripe stayed locked for LOCK_WAIT_MS: park and try again */
+    TABLE_BUSY,      /* a stripe stayed locked for LOCK_WAIT_MS: park and try again */
     TABLE_FULL,      /* no slab could be freed; nothing was changed */
     TABLE_TOO_LARGE, /* over zone_value_max() or zone_key_max() */
     TABLE_OVERTAKEN, /* the copy raced with a change: find again */

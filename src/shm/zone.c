@@ -162,15 +162,25 @@ static uint64_t mem_available(void)
     return kib * 1024;
 }
 
+static int too_little(const struct zone *zone, uint64_t available, struct errmsg *msg)
+{
+    return err_set(msg, ERR_NOMEM, "asked for %llu bytes, the machine has %llu available",
+                   (unsigned long long)zone->g.size, (unsigned long long)available);
+}
+
+/* Asked first: the kernel would find out only after it has given away everything there is. */
 static int populate(struct zone *zone, struct errmsg *msg)
 {
+    uint64_t available = mem_available();
+
+    if (available != 0 && zone->g.size > available)
+        return too_little(zone, available, msg);
     if (madvise(zone->base, zone->g.size, MADV_POPULATE_WRITE) == 0)
         return ERR_OK;
-    /* Kernels before 5.14 do not know it; reserving the memory says the same, earlier. */
+    /* Kernels before 5.14 do not know it; reserving the memory says the same. */
     if (errno == EINVAL && fallocate(zone->fd, 0, 0, (off_t)zone->g.size) == 0)
         return ERR_OK;
-    return err_set(msg, ERR_NOMEM, "asked for %llu bytes, the machine has %llu available",
-                   (unsigned long long)zone->g.size, (unsigned long long)mem_available());
+    return too_little(zone, available, msg);
 }
 
 static int make_memory(struct zone *zone, const char *name, struct errmsg *msg)
