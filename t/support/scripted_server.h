@@ -1,5 +1,6 @@
-/* A process that accepts connections, greets them as Redis does (OK for the login, PONG), and then answers each command
- * with the next string of a script, whatever the command is: for answers that a real server cannot be made to give. */
+/* A process that accepts connections, greets them as Redis does (OK for the login, PONG), and then
+ * answers each command with the next string of a script, whatever the command is: for answers that
+ * a real server cannot be made to give. */
 #ifndef SUPPORT_SCRIPTED_SERVER_H
 #define SUPPORT_SCRIPTED_SERVER_H
 
@@ -10,7 +11,8 @@ struct scripted_server {
     char address[32];
 };
 
-/* answers: NULL-terminated, borrowed; after the last there are no more. Arguments of commands may hold no '*'. */
+/* answers: NULL-terminated, borrowed; after the last there are no more. Arguments of commands may
+ * hold no '*'. */
 void scripted_server_start(struct scripted_server *server, const char *const *answers);
 void scripted_server_fini(struct scripted_server *server);
 

@@ -288,7 +288,8 @@ START_TEST(a_frozen_server)
     uv_run(&f.loop, UV_RUN_NOWAIT);
     ck_assert_msg(late.done, "a call waits though the breaker is open");
     redis_call_expect(&late, ERR_DOWN, REPLY_NIL, "");
-    /* The probes of a frozen server fail, each opens the breaker again, and no call goes meanwhile. */
+    /* The probes of a frozen server fail, each opens the breaker again, and no call goes meanwhile.
+     */
     opened = breaker_opened(f.breaker);
     for (int i = 0; breaker_opened(f.breaker) < opened + 2; i++) {
         ck_assert_msg(i < 1000, "nobody probes");
@@ -492,16 +493,21 @@ START_TEST(passing_refusals_are_tried_again)
     static const char *const two[] = {"INCR a", "INCR b", NULL};
     const struct scripted_case cases[] = {
         {ANSWERS("-LOADING Redis is loading\r\n", ":1\r\n"), one, false, REPLY_INTEGER, "", 1, 1},
-        {ANSWERS("-BUSY x\r\n", "-CLUSTERDOWN x\r\n", ":1\r\n"), one, false, REPLY_INTEGER, "", 1, 2},
+        {ANSWERS("-BUSY x\r\n", "-CLUSTERDOWN x\r\n", ":1\r\n"), one, false, REPLY_INTEGER, "", 1,
+         2},
         /* No more than three tries: then the answer is the refusal. */
-        {ANSWERS("-BUSY x\r\n", "-BUSY y\r\n", "-BUSY z\r\n", ":1\r\n"), one, true, REPLY_ERROR, "BUSY z", 0, 2},
+        {ANSWERS("-BUSY x\r\n", "-BUSY y\r\n", "-BUSY z\r\n", ":1\r\n"), one, true, REPLY_ERROR,
+         "BUSY z", 0, 2},
         {ANSWERS("-BUSYGROUP x\r\n", ":1\r\n"), one, true, REPLY_ERROR, "BUSYGROUP x", 0, 0},
         {ANSWERS("-ERR x\r\n", ":1\r\n"), one, true, REPLY_ERROR, "ERR x", 0, 0},
         {ANSWERS("$-1\r\n", ":1\r\n"), one, true, REPLY_NIL, "", 0, 0},
         /* A batch of which something ran is not sent again unless that does no harm. */
-        {ANSWERS(":1\r\n", "-TRYAGAIN x\r\n", ":1\r\n", ":2\r\n"), two, false, REPLY_ERROR, "TRYAGAIN x", 0, 0},
-        {ANSWERS(":1\r\n", "-TRYAGAIN x\r\n", ":1\r\n", ":2\r\n"), two, true, REPLY_INTEGER, "", 2, 1},
-        {ANSWERS("-LOADING x\r\n", "-LOADING x\r\n", ":1\r\n", ":2\r\n"), two, false, REPLY_INTEGER, "", 2, 1},
+        {ANSWERS(":1\r\n", "-TRYAGAIN x\r\n", ":1\r\n", ":2\r\n"), two, false, REPLY_ERROR,
+         "TRYAGAIN x", 0, 0},
+        {ANSWERS(":1\r\n", "-TRYAGAIN x\r\n", ":1\r\n", ":2\r\n"), two, true, REPLY_INTEGER, "", 2,
+         1},
+        {ANSWERS("-LOADING x\r\n", "-LOADING x\r\n", ":1\r\n", ":2\r\n"), two, false, REPLY_INTEGER,
+         "", 2, 1},
     };
 
     redis_fixture_open(&f);
