@@ -5,20 +5,8 @@
 #include "shm/ban.h"
 
 #define REPLAYS_MAX       64
+/* A clear of another node is believed to run for this long after each announcement. */
 #define ANNOUNCE_VALID_MS 5000
-
-bool ban_l1(struct cache *cache, struct slice pattern)
-{
-    switch (ban_add(cache->zone, pattern)) {
-    case BAN_RECORDED:
-        return true;
-    case BAN_TOO_LONG: /* only from another node: invalidating more than asked is safe */
-        zone_clear(cache->zone);
-        return true;
-    default:
-        return false;
-    }
-}
 
 static void retry_delete(struct work *work)
 {
