@@ -319,7 +319,7 @@ static uint32_t unlink_hash_locked(struct repair *r, struct stripe *stripe, uint
  */
 static void repair_stub(struct repair *r, struct stub *stub)
 {
-    uint64_t hash = *(const volatile uint64_t *)&stub->hash;
+    uint64_t hash = atomic_load_explicit(&stub->hash, memory_order_relaxed);
     struct stripe *stripe = layout_stripe(r->zone, hash);
     uint32_t large = LAYOUT_NONE;
 

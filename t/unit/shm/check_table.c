@@ -51,6 +51,22 @@ START_TEST(every_key_length_is_told_apart)
 }
 END_TEST
 
+START_TEST(an_entry_may_end_where_its_slab_ends)
+{
+    uint64_t seed = test_seed();
+
+    for (int i = 0; i < 50000; i++) {
+        char name[2] = {(char)('a' + next_random(&seed) % 26), 0};
+        size_t len = next_random(&seed) % 20; /* entries of 24 to 40 bytes */
+        char back[20];
+        struct table_key key = key_of(name);
+
+        ck_assert_int_eq(put_bytes(key, big, len), TABLE_STORED);
+        ck_assert_int_eq(read_value(zone, &key, NOW, back, sizeof(back)), (long)len);
+    }
+}
+END_TEST
+
 START_TEST(keys_are_bytes)
 {
     struct table_key a = table_key(zone, slice_make("a\0b", 3));
@@ -399,14 +415,14 @@ END_TEST
 int main(void)
 {
     return ZONE_SUITE(
-        "table", every_length_reads_back, every_key_length_is_told_apart, keys_are_bytes,
-        a_newer_value_replaces_the_older, a_deleted_key_is_absent,
-        metadata_flags_and_expiry_come_back, what_is_over_a_limit_is_refused,
-        a_change_holds_only_on_what_was_seen, absence_can_be_insisted_on,
-        delete_and_expire_insist_too, a_value_seen_before_a_clear_is_no_base_for_a_change,
-        a_copy_that_was_overtaken_says_so, clear_is_exact_at_once,
-        a_set_that_began_before_a_clear_is_rejected, older_than_the_epoch_is_stale,
-        read_locked_reports_lengths_and_fills_what_fits,
+        "table", every_length_reads_back, every_key_length_is_told_apart,
+        an_entry_may_end_where_its_slab_ends, keys_are_bytes, a_newer_value_replaces_the_older,
+        a_deleted_key_is_absent, metadata_flags_and_expiry_come_back,
+        what_is_over_a_limit_is_refused, a_change_holds_only_on_what_was_seen,
+        absence_can_be_insisted_on, delete_and_expire_insist_too,
+        a_value_seen_before_a_clear_is_no_base_for_a_change, a_copy_that_was_overtaken_says_so,
+        clear_is_exact_at_once, a_set_that_began_before_a_clear_is_rejected,
+        older_than_the_epoch_is_stale, read_locked_reports_lengths_and_fills_what_fits,
         a_held_lock_makes_changes_busy_and_reads_go_on,
         a_reader_meets_an_odd_version_and_takes_the_lock, a_walk_visits_each_valid_entry_once,
         many_small_entries_overflow_their_buckets_and_stay_sound,
