@@ -104,6 +104,8 @@ struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice k
                         const struct cache_attrs *attrs);
 /* End it: frees work and calls op->done. */
 void work_end(struct work *work, enum cache_status status);
+/* The work that a finished call belongs to; counts the times it was sent again. */
+struct work *work_answered(struct pool_call *call);
 /* Call retry again in a millisecond, for as long as the deadline allows; then end with CACHE_BUSY. */
 void work_park(struct work *work, void (*retry)(struct work *work));
 /* End call with err on a later turn of the loop: done never runs inside the call that began it. */

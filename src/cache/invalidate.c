@@ -96,7 +96,7 @@ void caches_distrust(struct caches *caches)
 
 static void replay_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    struct work *work = work_answered(call);
     struct caches *caches = work->cache->set;
     const struct reply *count = status == ERR_OK ? exec_item(reply, 0) : NULL;
 

@@ -110,6 +110,15 @@ void work_end(struct work *work, enum cache_status status)
     op->done(op, status);
 }
 
+struct work *work_answered(struct pool_call *call)
+{
+    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+
+    if (call->attempt > 1)
+        stat_add(work->cache->zone, STAT_RETRIES, call->attempt - 1);
+    return work;
+}
+
 static void run_parked(uv_timer_t *timer)
 {
     struct caches *caches = timer->data;
