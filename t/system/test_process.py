@@ -69,17 +69,15 @@ def slot_of(connection):
 
 
 def in_slot(daemon, slot):
-    """A new connection that is served by the worker in this slot. For a moment after a restart its neighbour may
-    still take what is handed to it."""
-    def attempt():
-        others = []
-        for _ in range(20):
-            connection = daemon.connect()
-            if slot_of(connection) == slot:
-                return connection
-            others.append(connection)
-        return None
-    return wait_until(attempt, what=f"a connection coming to slot {slot}")
+    """A new connection that is served by the worker in this slot; those that came elsewhere hold their places until
+    one comes here, so that the balance brings it."""
+    others = []
+    for _ in range(20):
+        connection = daemon.connect()
+        if slot_of(connection) == slot:
+            return connection
+        others.append(connection)
+    raise AssertionError(f"no connection of 20 came to slot {slot}: {daemon.stats()['workers']}")
 
 
 def worker_log(daemon, words):
