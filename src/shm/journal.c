@@ -727,6 +727,16 @@ static int check_keys_locked(const struct journal *j, const struct survey *s, st
     return status;
 }
 
+/* Marks of removed keys stand only where probing has to go on. */
+static int check_marks_locked(const struct journal *j, struct errmsg *msg)
+{
+    for (uint32_t slot = 0; slot < j->n_slots; slot++)
+        if (index_get(j, slot) == SLOT_REMOVED &&
+            index_get(j, index_next(j, slot)) == SLOT_EMPTY_HASH)
+            return err_set(msg, ERR_INVALID, "slot %u has a mark at the end of a run", slot);
+    return ERR_OK;
+}
+
 static int check_counts_locked(const struct journal *j, const struct survey *s, struct errmsg *msg)
 {
     if (journal_count(j) != s->n)
@@ -757,6 +767,8 @@ int journal_check(struct journal *journal, struct errmsg *msg)
             status = check_keys_locked(journal, &survey, msg);
         if (status == ERR_OK)
             status = check_counts_locked(journal, &survey, msg);
+        if (status == ERR_OK)
+            status = check_marks_locked(journal, msg);
         survey_fini(&survey);
     }
     lock_release(journal);

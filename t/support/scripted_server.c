@@ -17,6 +17,15 @@ static void say(int fd, const char *answer)
         _exit(1);
 }
 
+/* Have close() reset the connection instead of ending it in order. */
+static void prepare_reset(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+    if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) != 0)
+        _exit(1);
+}
+
 /* CLIENT SETNAME and PING come first on every connection. Returns the script's next answer. */
 static const char *const *serve(int fd, const char *const *next)
 {
@@ -28,10 +37,14 @@ static const char *const *serve(int fd, const char *const *next)
         for (ssize_t i = 0; i < n; i++) {
             if (bytes[i] != '*')
                 continue;
-            if (greeted < 2)
+            if (greeted < 2) {
                 say(fd, greeted++ == 0 ? "+OK\r\n" : "+PONG\r\n");
-            else if (*next != NULL)
+            } else if (*next != NULL && strcmp(*next, SCRIPTED_RESET) == 0) {
+                prepare_reset(fd);
+                return next + 1;
+            } else if (*next != NULL) {
                 say(fd, *next++);
+            }
         }
     }
     return next;

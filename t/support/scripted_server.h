@@ -6,6 +6,8 @@
 
 #include <sys/types.h>
 
+#define SCRIPTED_RESET "reset" /* instead of an answer: the connection is reset (RST) */
+
 struct scripted_server {
     pid_t pid;
     char address[32];

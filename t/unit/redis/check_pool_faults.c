@@ -258,9 +258,30 @@ START_TEST(an_idle_connection_that_ends_is_no_failure)
         ck_assert_msg(i < 1000, "not connected again");
         redis_fixture_sleep(&f, 10);
     }
-    ck_assert_int_eq(breaker_state(f.breaker), BREAKER_CLOSED);
+    ck_assert_uint_eq(breaker_opened(f.breaker), 0);
     redis_call_run(&f, &call, "ECHO x");
     redis_call_expect(&call, ERR_OK, REPLY_STRING, "x");
+}
+END_TEST
+
+/* A reset comes to the loop as an error of the socket, not as something to read: it must not be
+ * left to the time limit. */
+START_TEST(a_reset_connection)
+{
+    struct scripted_server scripted;
+    struct redis_fixture own;
+    struct redis_call call = {0};
+
+    scripted_server_start(&scripted, (const char *const[]){SCRIPTED_RESET, "+again\r\n", NULL});
+    redis_fixture_init(&own, scripted.address);
+    redis_fixture_open(&own);
+    redis_call_run(&own, &call, "INCR n");
+    redis_call_expect(&call, ERR_LOST, REPLY_NIL, "");
+    redis_call_run(&own, &call, "INCR n");
+    redis_call_expect(&call, ERR_OK, REPLY_STATUS, "again");
+    redis_fixture_fini(&own);
+    scripted_server_fini(&scripted);
+    redis_fixture_open(&f);
 }
 END_TEST
 
@@ -715,6 +736,7 @@ int main(void)
     tcase_add_test(present, a_repeatable_call_is_sent_again);
     tcase_add_test(present, a_repeatable_call_runs_out_of_tries);
     tcase_add_test(present, an_idle_connection_that_ends_is_no_failure);
+    tcase_add_test(present, a_reset_connection);
     tcase_add_test(present, a_frozen_server);
     tcase_add_test(present, a_repeatable_call_outlives_a_short_freeze);
     tcase_add_test(present, a_call_given_up_does_not_shift_the_answers);
