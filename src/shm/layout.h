@@ -247,6 +247,13 @@ struct sweep_walk {
     uint64_t bans[LAYOUT_BANS_MAX]; /* those seen when it began: retired when it ends */
 };
 
+/* What the master last saw of an owner that held a lock (repair_stuck()). */
+struct lock_seen {
+    uint32_t stripe; /* + 1; 0 = held none */
+    uint64_t print;  /* of the stripe's content: the same owner may have come back meanwhile */
+    uint64_t since_ms;
+};
+
 /* This process' handle. Plain memory, copied by fork; zone_join() makes it the child's own. */
 struct zone {
     char *base;
@@ -274,6 +281,7 @@ struct zone {
 
     struct reclaim pending; /* the sweeper's */
     struct sweep_walk walk;
+    struct lock_seen seen[ZONE_MAX_OWNERS + 1];
     uint32_t sweep_slab;
     uint32_t sweep_stub;
 

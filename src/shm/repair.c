@@ -421,3 +421,47 @@ int repair_process(struct zone *zone, pid_t pid, bool suspect, struct repair_rep
     }
     return found;
 }
+
+static uint64_t print_of(const struct stripe *stripe)
+{
+    return atomic_load_explicit(&stripe->intent_new, memory_order_relaxed) * 31 +
+           atomic_load_explicit(&stripe->intent_old, memory_order_relaxed) * 7 +
+           atomic_load_explicit(&stripe->live_bytes, memory_order_relaxed) +
+           atomic_load_explicit(&stripe->intent, memory_order_relaxed);
+}
+
+/* What each owner holds now, compared with what it held at the last call. */
+static pid_t look_at_lock(struct zone *zone, uint32_t id, uint32_t stripe, uint64_t now_ms,
+                          uint64_t limit_ms)
+{
+    struct lock_seen *seen = &zone->seen[id];
+    uint64_t print = stripe == 0 ? 0 : print_of(&zone->stripes[stripe - 1]);
+
+    if (seen->stripe != stripe || seen->print != print) {
+        *seen = (struct lock_seen){stripe, print, now_ms};
+        return 0;
+    }
+    if (stripe == 0 || now_ms - seen->since_ms < limit_ms)
+        return 0;
+    return process_pid(atomic_load(&layout_owner(zone, id)->identity));
+}
+
+pid_t repair_stuck(struct zone *zone, uint64_t now_ms, uint64_t limit_ms)
+{
+    uint32_t held[ZONE_MAX_OWNERS + 1] = {0};
+    pid_t stuck = 0;
+
+    for (uint32_t i = 0; i < LAYOUT_STRIPES; i++) {
+        uint32_t id = lock_owner(&zone->stripes[i]);
+
+        if (id != 0 && id <= ZONE_MAX_OWNERS && id != zone->owner)
+            held[id] = i + 1;
+    }
+    for (uint32_t id = 1; id <= ZONE_MAX_OWNERS; id++) {
+        pid_t pid = look_at_lock(zone, id, held[id], now_ms, limit_ms);
+
+        if (pid != 0)
+            stuck = pid;
+    }
+    return stuck;
+}

@@ -9,9 +9,9 @@ struct sweep_budget {
     uint64_t ns;      /* time at most; 2 ms by design */
 };
 
-/* One tick: drop slabs whose last expiry has passed, keep the free reserve (about 2 % of the slabs),
- * walk entries against bans and clears, and retire bans. Goes on next time where it stopped.
- * Never waits for a lock. Returns the number of entries removed. */
+/* One tick: drop slabs whose last expiry has passed, keep the free reserve (about 2 % of the
+ * slabs), walk entries against bans and clears, and retire bans. Goes on next time where it
+ * stopped. Never waits for a lock. Returns the number of entries removed. */
 unsigned sweep_tick(struct zone *zone, uint64_t now_ms, struct sweep_budget budget);
 
 #endif

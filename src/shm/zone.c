@@ -295,6 +295,7 @@ static void handle_reset(struct zone *zone)
     zone->n_victims = 0;
     zone->pending.slab = LAYOUT_NONE;
     memset(&zone->walk, 0, sizeof(zone->walk));
+    memset(zone->seen, 0, sizeof(zone->seen));
 }
 
 int zone_join(struct zone *zone, struct errmsg *msg)

@@ -448,6 +448,31 @@ START_TEST(the_living_are_left_alone)
 }
 END_TEST
 
+START_TEST(a_process_stopped_in_a_lock_is_named)
+{
+    struct table_key key = key_of("k");
+    struct errmsg msg;
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        if (zone_join(zone, &msg) == ERR_OK && lock_take(zone, layout_stripe(zone, key.hash)))
+            raise(SIGSTOP);
+        _exit(1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+    ck_assert_int_eq(repair_stuck(zone, NOW, 1000), 0);
+    ck_assert_int_eq(repair_stuck(zone, NOW + 999, 1000), 0);
+    ck_assert_int_eq(repair_stuck(zone, NOW + 1000, 1000), pid);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(repair_process(zone, pid, false, &report), 1);
+    ck_assert_int_eq(repair_stuck(zone, NOW + 2000, 1000), 0);
+    ck_assert_int_eq(repair_stuck(zone, NOW + 9000, 1000), 0);
+}
+END_TEST
+
 static void die_recording_a_ban(void)
 {
     _Atomic uint64_t *number = layout_at(zone, zone->g.ban_numbers);
@@ -480,5 +505,6 @@ int main(void)
         a_write_of_unknown_outcome_leaves_the_key_absent,
         of_two_writers_the_living_one_goes_on_and_does_not_store, a_stub_in_no_chain_is_freed,
         the_dead_hold_what_the_repair_of_others_needs, a_dead_repairer_is_succeeded,
-        the_living_are_left_alone, a_half_recorded_ban_is_freed);
+        a_process_stopped_in_a_lock_is_named, the_living_are_left_alone,
+        a_half_recorded_ban_is_freed);
 }
