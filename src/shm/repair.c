@@ -237,7 +237,22 @@ static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word
            (slab_state(*word) == SLAB_OPEN || slab_state(*word) == SLAB_RECLAIM);
 }
 
-/* Bodies that no first slab led to. */
+/* Whether the first slab that a later one names still leads to it. */
+static bool reached(const struct zone *zone, uint32_t body)
+{
+    uint32_t i = atomic_load_explicit(&zone->slabs[body].head, memory_order_relaxed);
+    uint32_t hops = zone->g.n_slabs;
+
+    if (i >= zone->g.n_slabs ||
+        (atomic_load_explicit(&zone->slabs[i].flags, memory_order_relaxed) & SLAB_HEAD) == 0)
+        return false;
+    while (i != LAYOUT_NONE && i != body && hops-- > 0)
+        i = slab_chain_next(zone, i);
+    return i == body;
+}
+
+/* Bodies that no first slab led to. One that is still led to belongs to a chain whose owner is dead
+ * too and not yet repaired: without it the walk along that chain would end early. */
 static void free_bodies(struct repair *r)
 {
     for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
@@ -245,7 +260,7 @@ static void free_bodies(struct repair *r)
         uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
 
         if (slab_state(word) == SLAB_RECLAIM && slab_owner(word) == r->zone->owner &&
-            (flags & SLAB_BODY))
+            (flags & SLAB_BODY) && !reached(r->zone, i))
             slab_free(r->zone, i);
     }
 }

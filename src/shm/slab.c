@@ -284,7 +284,7 @@ uint32_t slab_chain_grow(struct zone *zone, uint32_t first, uint32_t last)
     return index;
 }
 
-static uint32_t chain_next(const struct zone *zone, uint32_t index)
+uint32_t slab_chain_next(const struct zone *zone, uint32_t index)
 {
     uint32_t next = atomic_load_explicit(&zone->slabs[index].next, memory_order_acquire);
 
@@ -305,7 +305,8 @@ static bool chain_member(const struct zone *zone, uint32_t first, uint32_t index
 void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash)
 {
     atomic_store_explicit(&zone->slabs[first].hash, hash, memory_order_relaxed);
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = chain_next(zone, i)) {
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE;
+         i = slab_chain_next(zone, i)) {
         bool moved = slab_move(zone, i, slab_load(zone, i), SLAB_LARGE, 0);
 
         assert(moved); /* ours until here */
@@ -315,7 +316,8 @@ void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash)
 
 static void chain_claim(struct zone *zone, uint32_t first)
 {
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = chain_next(zone, i)) {
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE;
+         i = slab_chain_next(zone, i)) {
         uint64_t word = slab_load(zone, i);
 
         if (!chain_member(zone, first, i, word) ||
@@ -329,8 +331,8 @@ void slab_chain_free(struct zone *zone, uint32_t first)
     uint32_t next;
 
     chain_claim(zone, first);
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = next) {
-        next = chain_next(zone, i);
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE; i = next) {
+        next = slab_chain_next(zone, i);
         if (!chain_member(zone, first, i, slab_load(zone, i)))
             break;
         slab_free(zone, i);

@@ -439,6 +439,52 @@ START_TEST(a_dead_repairer_is_succeeded)
 }
 END_TEST
 
+static void die_freeing_a_large_value(void)
+{
+    struct table_key key = key_of("large");
+    struct stripe *stripe = layout_stripe(zone, key.hash);
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+    uint32_t body;
+
+    take(&key);
+    index_find(zone, &a, &key, &spot, &view);
+    index_unlink_locked(zone, stripe, &spot, &view);
+    lock_drop(zone, stripe);
+    body = slab_chain_next(zone, view.first_slab); /* marks one of several later slabs as its own */
+    if (slab_move(zone, body, slab_load(zone, body), SLAB_RECLAIM, zone->owner))
+        die();
+}
+
+static void die_having_taken_a_body(void)
+{
+    for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
+        uint64_t word = slab_load(zone, i);
+
+        if (slab_state(word) == SLAB_RECLAIM && (atomic_load(&zone->slabs[i].flags) & SLAB_BODY) &&
+            slab_move(zone, i, word, SLAB_RECLAIM, zone->owner))
+            die();
+    }
+}
+
+START_TEST(a_chain_in_the_hands_of_two_dead_is_freed)
+{
+    struct stat_memory before, after;
+    pid_t first, second;
+
+    put("warm", "up");
+    stat_memory(zone, &before);
+    ck_assert_int_eq(put_bytes(key_of("large"), large, sizeof(large)), TABLE_STORED);
+    first = die_in(die_freeing_a_large_value);
+    second = die_in(die_having_taken_a_body);
+    ck_assert_int_eq(repair_process(zone, second, false, &report), 1);
+    ck_assert_int_eq(repair_process(zone, first, false, &report), 1);
+    stat_memory(zone, &after);
+    ck_assert_uint_eq(after.slabs_free, before.slabs_free);
+}
+END_TEST
+
 START_TEST(the_living_are_left_alone)
 {
     put("k", "v");
@@ -505,6 +551,6 @@ int main(void)
         a_write_of_unknown_outcome_leaves_the_key_absent,
         of_two_writers_the_living_one_goes_on_and_does_not_store, a_stub_in_no_chain_is_freed,
         the_dead_hold_what_the_repair_of_others_needs, a_dead_repairer_is_succeeded,
-        a_process_stopped_in_a_lock_is_named, the_living_are_left_alone,
-        a_half_recorded_ban_is_freed);
+        a_chain_in_the_hands_of_two_dead_is_freed, a_process_stopped_in_a_lock_is_named,
+        the_living_are_left_alone, a_half_recorded_ban_is_freed);
 }
