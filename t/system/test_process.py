@@ -1,5 +1,6 @@
 """The process model: start, stop, drain, death of workers and of the master, sockets, limits."""
 
+import json
 import os
 import pwd
 import resource
@@ -413,8 +414,10 @@ def test_many_deaths_under_load(daemons):
 
 def test_connection_limit(daemons):
     daemon = daemons(config=config("workers = 1; limits: {{ connections = 8; }};"))
-    time.sleep(0.3 * SLOW)  # the connections of the start are gone
-    held = [daemon.connect() for _ in range(8)]
+    first = daemon.client(single_connection_client=True)
+    wait_until(lambda: json.loads(first.execute_command("CACHETASTIC.STATS"))["workers"][0]["connections"] == 1,
+               what="the connections of the start being gone")
+    held = [daemon.connect() for _ in range(7)]
     for connection in held:
         assert ask(connection, "PING") == b"+PONG\r\n"
     assert read_all(daemon.connect()) == b"-ERR max number of clients reached (limits.connections)\r\n"
