@@ -163,7 +163,7 @@ static void change_end(struct work *work)
 
 static void change_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    struct work *work = work_answered(call);
     const struct reply *item = status == ERR_OK ? exec_item(reply, 0) : NULL;
 
     if (status == ERR_OK) {

@@ -3,7 +3,8 @@
  * keyname.c  names of keys in Redis          l1.c      reads and read-modify-write in shared memory
  * work.c     operations that wait            read.c    cache_get: L1, then L2, then fill
  * write.c    cache_put, cache_delete         change.c  cache_change
- * scan.c     walk of a cache's keys in L2    job.c     clears and purges
+ * l2.c       the way to Redis                scan.c    walk of a cache's keys there
+ * job.c      the table of long jobs          clear.c   clears and purges
  * invalidate.c  messages of other nodes, epoch, journal replay
  */
 #ifndef CACHE_IMPL_H
@@ -92,6 +93,8 @@ void l1_info(const struct envelope *envelope, struct cache_info *info);
 enum cache_status l1_change(struct cache *cache, const struct table_key *key,
                             const struct cache_change *change, struct cache_sink *sink,
                             int64_t *integer);
+/* Record a ban, or clear when the pattern is too long for one; false: the ring is full, wait. */
+bool ban_l1(struct cache *cache, struct slice pattern);
 /* Whether a delete has settled: false means the stripe is locked, wait. */
 bool l1_remove(struct cache *cache, const struct table_key *key, bool *had);
 
@@ -101,6 +104,8 @@ struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice k
                         const struct cache_attrs *attrs);
 /* End it: frees work and calls op->done. */
 void work_end(struct work *work, enum cache_status status);
+/* The work that a finished call belongs to; counts the times it was sent again. */
+struct work *work_answered(struct pool_call *call);
 /* Call retry again in a millisecond, for as long as the deadline allows; then end with CACHE_BUSY. */
 void work_park(struct work *work, void (*retry)(struct work *work));
 /* End call with err on a later turn of the loop: done never runs inside the call that began it. */
@@ -110,19 +115,19 @@ enum cache_status work_remote(struct work *work, const struct reply *reply);
 /* A failed call as the caller's status. */
 enum cache_status status_of_err(int err);
 struct buf *scratch(void);
+
+/* l2.c. Whether L2 may be asked now: the breaker allows it. */
+bool l2_usable(const struct cache *cache);
+/* Whether L2's answer for this key may be believed: not journalled, no clear under way. */
+bool l2_readable(const struct cache *cache, struct slice key);
+void journal_key(struct cache *cache, struct slice key);
 /* The DELETE (or other) message of this node about key, appended to out. */
 int encode_message(const struct cache *cache, enum message_action action, struct slice key,
                    struct buf *out) MUST_CHECK;
 /* Send `command` and PUBLISH of a delete of work's key, in one transaction; the reply is EXEC's. */
 void send_and_publish(struct work *work, const struct pool_command *command);
-/* The first reply inside EXEC's, or NULL when the transaction as a whole failed. */
+/* Reply number i inside EXEC's, or NULL when the transaction as a whole failed. */
 const struct reply *exec_item(const struct reply *reply, size_t i);
-
-/* Whether L2 may be asked now: the breaker allows it. */
-bool l2_usable(const struct cache *cache);
-/* Whether L2's answer for this key may be believed: not journalled, no clear under way. */
-bool l2_readable(const struct cache *cache, struct slice key);
-void journal_key(struct cache *cache, struct slice key);
 
 /* scan.c. Walk the names in Redis that match pattern; each() gets the cache's keys of one batch; UNLINKs those for
  * which it returns true. done: CACHE_OK or what stopped it. */
@@ -138,12 +143,17 @@ int scan_start(const struct scan_plan *plan) MUST_CHECK;
 
 /* job.c. Whether a job is taking this key out of L2, here or on another node: L2's answer is a miss then. */
 bool jobs_cover(const struct cache *cache, struct slice key);
-/* Go on with what a dead process began. */
+/* A job of our own, in JOB_SETUP, or NULL when all are taken. */
+struct job *job_claim(struct caches *caches);
+/* It is filled in: from here on it is somebody's to finish, whatever becomes of us. */
+void job_publish(struct cache *cache, struct job *job);
+/* Take over one that a dead process began. */
+bool job_adopt(struct caches *caches, struct job *job);
+void job_release(struct cache *cache, struct job *job);
+
+/* clear.c. Go on with what dead processes began. */
 void jobs_adopt(struct caches *caches);
 /* Clear L2 of a distrusted cache (the journal overflowed, or a clear met a dead Redis). */
 void job_clear_distrusted(struct cache *cache);
-
-/* invalidate.c. Record a ban, or clear when the pattern is too long for one; false: the ring is full, wait. */
-bool ban_l1(struct cache *cache, struct slice pattern);
 
 #endif

@@ -5,20 +5,8 @@
 #include "shm/ban.h"
 
 #define REPLAYS_MAX       64
+/* A clear of another node is believed to run for this long after each announcement. */
 #define ANNOUNCE_VALID_MS 5000
-
-bool ban_l1(struct cache *cache, struct slice pattern)
-{
-    switch (ban_add(cache->zone, pattern)) {
-    case BAN_RECORDED:
-        return true;
-    case BAN_TOO_LONG: /* only from another node: invalidating more than asked is safe */
-        zone_clear(cache->zone);
-        return true;
-    default:
-        return false;
-    }
-}
 
 static void retry_delete(struct work *work)
 {
@@ -108,7 +96,7 @@ void caches_distrust(struct caches *caches)
 
 static void replay_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    struct work *work = work_answered(call);
     struct caches *caches = work->cache->set;
     const struct reply *count = status == ERR_OK ? exec_item(reply, 0) : NULL;
 

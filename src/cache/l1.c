@@ -2,6 +2,7 @@
 #include "cache/impl.h"
 #include "common/clock.h"
 #include "common/units.h"
+#include "shm/ban.h"
 
 #include <stdlib.h>
 
@@ -113,6 +114,19 @@ bool l1_remove(struct cache *cache, const struct table_key *key, bool *had)
         return false;
     *had = result == TABLE_STORED;
     return true;
+}
+
+bool ban_l1(struct cache *cache, struct slice pattern)
+{
+    switch (ban_add(cache->zone, pattern)) {
+    case BAN_RECORDED:
+        return true;
+    case BAN_TOO_LONG: /* only from another node: invalidating more than asked is safe */
+        zone_clear(cache->zone);
+        return true;
+    default:
+        return false;
+    }
 }
 
 /* ---- read-modify-write: find, compute, store if unchanged ---- */

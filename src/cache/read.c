@@ -123,7 +123,7 @@ static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
 
 static void read_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+    struct work *work = work_answered(call);
     const struct reply *value, *pttl;
 
     if (status != ERR_OK) {

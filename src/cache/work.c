@@ -110,6 +110,15 @@ void work_end(struct work *work, enum cache_status status)
     op->done(op, status);
 }
 
+struct work *work_answered(struct pool_call *call)
+{
+    struct work *work = (struct work *)(void *)((char *)call - offsetof(struct work, call));
+
+    if (call->attempt > 1)
+        stat_add(work->cache->zone, STAT_RETRIES, call->attempt - 1);
+    return work;
+}
+
 static void run_parked(uv_timer_t *timer)
 {
     struct caches *caches = timer->data;
@@ -170,55 +179,4 @@ enum cache_status status_of_err(int err)
     default:
         return CACHE_DOWN;
     }
-}
-
-bool l2_usable(const struct cache *cache)
-{
-    return cache->set->pool != NULL && !cache->set->closing && pool_usable(cache->set->pool);
-}
-
-bool l2_readable(const struct cache *cache, struct slice key)
-{
-    return !journal_has(cache->set->heritage->journal, cache->number, key) &&
-           !jobs_cover(cache, key);
-}
-
-void journal_key(struct cache *cache, struct slice key)
-{
-    stat_add(cache->zone, STAT_JOURNALLED, 1);
-    journal_add(cache->set->heritage->journal, cache->set->owner, cache->number, key);
-}
-
-int encode_message(const struct cache *cache, enum message_action action, struct slice key,
-                   struct buf *out)
-{
-    return message_encode(action, slice_cstr(cache->config->name), key,
-                          slice_cstr(cache->set->heritage->node_id), out);
-}
-
-void send_and_publish(struct work *work, const struct pool_command *command)
-{
-    struct cache *cache = work->cache;
-    struct buf message = {0};
-    struct slice multi = SLICE_LIT("MULTI"), exec = SLICE_LIT("EXEC");
-    struct slice publish[3] = {SLICE_LIT("PUBLISH"),
-                               slice_cstr(cache->set->heritage->config->redis.channel)};
-    struct pool_command commands[4] = {{1, &multi}, *command, {3, publish}, {1, &exec}};
-
-    if (encode_message(cache, MESSAGE_DELETE, work->key.bytes, &message) != ERR_OK) {
-        /* Without memory for the message the write must not happen either: nobody would hear of it. */
-        buf_fini(&message);
-        work_fail_later(work, ERR_NOMEM);
-        return;
-    }
-    publish[2] = buf_slice(&message);
-    pool_send(cache->set->pool, &work->call, commands, 4);
-    buf_fini(&message);
-}
-
-const struct reply *exec_item(const struct reply *reply, size_t i)
-{
-    if (reply->type != REPLY_ARRAY || i >= reply->n_items)
-        return NULL;
-    return &reply->items[i];
 }

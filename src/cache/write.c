@@ -4,11 +4,6 @@
 
 #include <stdio.h>
 
-static struct work *work_of(struct pool_call *call)
-{
-    return (struct work *)(void *)((char *)call - offsetof(struct work, call));
-}
-
 static enum cache_status status_of_set(enum table_result result)
 {
     switch (result) {
@@ -117,7 +112,7 @@ static void put_refused(struct work *work, const struct reply *reply)
 
 static void put_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = work_of(call);
+    struct work *work = work_answered(call);
     bool had;
 
     if (status != ERR_OK) {
@@ -271,7 +266,7 @@ static void delete_end(struct work *work)
 
 static void delete_done(struct pool_call *call, int status, const struct reply *reply)
 {
-    struct work *work = work_of(call);
+    struct work *work = work_answered(call);
     struct cache *cache = work->cache;
     const struct reply *count = status == ERR_OK ? exec_item(reply, 0) : NULL;
 

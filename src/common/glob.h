@@ -14,7 +14,7 @@
  * no allocation, safe on any bytes. */
 bool glob_match(struct slice pattern, struct slice text);
 
-/* As glob_match; adds to *steps one for each byte or range compared (the bound above is tested on it). */
+/* As glob_match; adds to *steps one for each byte or range compared, for the bound's test. */
 bool glob_match_counted(struct slice pattern, struct slice text, uint64_t *steps);
 
 /* Append text to out with every special byte escaped, so that it matches itself only. */

@@ -41,13 +41,29 @@ static void on_sweep(uv_timer_t *timer)
         sweep_tick(master->heritage.zones[i], now_ms, budget);
 }
 
+/* Whoever holds a lock for a second is ended: every other process waits for it, and a dead one can be
+ * repaired after. It is a worker of ours or, one day, of the binary that this one replaces. */
+static void free_held_lock(struct master *master, size_t i, uint64_t now_ms)
+{
+    pid_t pid = watch_look(master->watches[i], master->heritage.zones[i], now_ms);
+
+    if (pid == 0)
+        return;
+    log_error("pid %ld holds a lock of cache %s for more than %d ms: killing it", (long)pid,
+              zone_name(master->heritage.zones[i]), WATCH_HELD_MS);
+    if (kill(pid, SIGKILL) != 0)
+        log_error("cannot kill pid %ld: %s", (long)pid, strerror(errno));
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct master *master = timer->data;
     uint64_t now_ms = clock_now_ms();
 
-    for (size_t i = 0; i < master->config->n_caches; i++)
+    for (size_t i = 0; i < master->config->n_caches; i++) {
         zone_heartbeat(master->heritage.zones[i], now_ms);
+        free_held_lock(master, i, now_ms);
+    }
 }
 
 static void on_second(uv_timer_t *timer)
@@ -232,8 +248,11 @@ static int open_caches(struct master *master, struct errmsg *msg)
     const struct heritage *heritage = &master->heritage;
     int status = ERR_OK;
 
-    for (size_t i = 0; i < master->config->n_caches && status == ERR_OK; i++)
+    for (size_t i = 0; i < master->config->n_caches && status == ERR_OK; i++) {
         status = zone_join(heritage->zones[i], msg);
+        if (status == ERR_OK && watch_create(&master->watches[i]) != ERR_OK)
+            status = err_set(msg, ERR_NOMEM, "no memory to watch the locks of a cache");
+    }
     if (status == ERR_OK)
         status =
             caches_open(heritage, &master->loop, HERITAGE_OWNER_MASTER - 1, &master->caches, msg);
@@ -287,6 +306,8 @@ static void close_handle(uv_handle_t *handle, void *arg)
 /* Close whatever is open: after a stop, or after a start that failed on its way. */
 static void end(struct master *master)
 {
+    for (size_t i = 0; i < CONFIG_MAX_CACHES; i++)
+        watch_destroy(master->watches[i]);
     if (master->caches != NULL) {
         caches_close(master->caches, on_caches_gone, master);
         uv_run(&master->loop, UV_RUN_DEFAULT);

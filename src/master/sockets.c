@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1 /* SOCK_CLOEXEC and friends */
 #include "master/sockets.h"
 
+#include "common/addr.h"
 #include "common/config.h"
 #include "common/log.h"
 
@@ -22,8 +23,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define UNIX_PREFIX "unix:"
-
 /* Another daemon may be starting in the same directory: wait for it so long. */
 #define DIRECTORY_LOCK_TRIES   100
 #define DIRECTORY_LOCK_WAIT_NS 10000000
@@ -32,38 +31,6 @@
 #define DEFAULT_DIRECTORY "run"
 
 /* --- TCP ------------------------------------------------------------------------------------ */
-
-struct tcp_address {
-    struct sockaddr_storage storage;
-    socklen_t len;
-};
-
-/* "IP:PORT" or "[IPv6]:PORT". */
-static int parse_tcp(const char *text, struct tcp_address *out, struct errmsg *msg)
-{
-    const char *colon = strrchr(text, ':');
-    char host[64];
-    size_t len = colon == NULL ? 0 : (size_t)(colon - text);
-    char *end;
-    long port = colon == NULL ? -1 : strtol(colon + 1, &end, 10);
-
-    if (port < 0 || port > 65535 || end == colon + 1 || *end != '\0' || len >= sizeof(host))
-        return err_set(msg, ERR_INVALID, "listener %s: not IP:PORT, [IPv6]:PORT or unix:PATH",
-                       text);
-    memset(out, 0, sizeof(*out));
-    if (len > 2 && text[0] == '[' && text[len - 1] == ']') {
-        snprintf(host, sizeof(host), "%.*s", (int)len - 2, text + 1);
-        out->len = sizeof(struct sockaddr_in6);
-        if (uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)&out->storage) == 0)
-            return ERR_OK;
-    } else {
-        snprintf(host, sizeof(host), "%.*s", (int)len, text);
-        out->len = sizeof(struct sockaddr_in);
-        if (uv_ip4_addr(host, (int)port, (struct sockaddr_in *)&out->storage) == 0)
-            return ERR_OK;
-    }
-    return err_set(msg, ERR_INVALID, "listener %s: %s is not an IP address", text, host);
-}
 
 static int set_option(int fd, int level, int name)
 {
@@ -74,9 +41,9 @@ static int set_option(int fd, int level, int name)
 
 /* A bound TCP socket; -1 with errno. shared: more of our sockets will have the same port. Options
  * that connections need are set here: accepted sockets inherit them. */
-static int bind_tcp(const struct tcp_address *address, bool shared)
+static int bind_tcp(const struct addr *address, bool shared)
 {
-    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(address->sock.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int saved;
 
     if (fd < 0)
@@ -85,9 +52,9 @@ static int bind_tcp(const struct tcp_address *address, bool shared)
         (!shared || set_option(fd, SOL_SOCKET, SO_REUSEPORT) == 0) &&
         set_option(fd, IPPROTO_TCP, TCP_NODELAY) == 0 &&
         set_option(fd, SOL_SOCKET, SO_KEEPALIVE) == 0 &&
-        (address->storage.ss_family != AF_INET6 ||
+        (address->sock.sa.sa_family != AF_INET6 ||
          set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY) == 0) &&
-        bind(fd, (const struct sockaddr *)&address->storage, address->len) == 0)
+        bind(fd, &address->sock.sa, address->len) == 0)
         return fd;
     saved = errno;
     close(fd);
@@ -97,7 +64,7 @@ static int bind_tcp(const struct tcp_address *address, bool shared)
 
 /* SO_REUSEPORT would let two daemons of one user share a port in silence: without it, a port
  * that anybody listens on is refused. */
-static int check_unused(const struct tcp_address *address, const char *text, struct errmsg *msg)
+static int check_unused(const struct addr *address, const char *text, struct errmsg *msg)
 {
     int fd = bind_tcp(address, false);
 
@@ -113,17 +80,14 @@ static void add(struct sockets *sockets, int fd, int slot, const struct config_l
 }
 
 static int open_tcp(struct sockets *sockets, const struct config_listener *listener,
-                    unsigned n_slots, struct errmsg *msg)
+                    const struct addr *address, unsigned n_slots, struct errmsg *msg)
 {
-    struct tcp_address address;
-    int status = parse_tcp(listener->address, &address, msg);
+    int status = check_unused(address, listener->address, msg);
 
-    if (status == ERR_OK)
-        status = check_unused(&address, listener->address, msg);
     if (status != ERR_OK)
         return status;
     for (unsigned slot = 0; slot < n_slots; slot++) {
-        int fd = bind_tcp(&address, true);
+        int fd = bind_tcp(address, true);
 
         if (fd < 0)
             return err_set_errno(msg, "cannot listen on %s", listener->address);
@@ -242,7 +206,7 @@ static int bind_unix(struct sockets *sockets, const struct config_listener *list
     umask(mask);
     if (bound != 0 || stat(address->sun_path, &st) != 0)
         return err_set_errno(msg, "cannot create the socket %s", address->sun_path);
-    *file = (struct socket_file){listener->address + strlen(UNIX_PREFIX), st.st_dev, st.st_ino};
+    *file = (struct socket_file){addr_unix_path(listener->address), st.st_dev, st.st_ino};
     sockets->n_files++;
     status = set_owner(listener, address->sun_path, msg);
     if (status != ERR_OK)
@@ -253,20 +217,14 @@ static int bind_unix(struct sockets *sockets, const struct config_listener *list
 }
 
 static int open_unix(struct sockets *sockets, const struct config_listener *listener,
-                     struct errmsg *msg)
+                     const struct addr *address, struct errmsg *msg)
 {
-    const char *path = listener->address + strlen(UNIX_PREFIX);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int directory, status;
 
-    if (path[0] == '\0' || strlen(path) >= sizeof(address.sun_path))
-        return err_set(msg, ERR_INVALID, "socket %s: the path must have 1 to %zu bytes", path,
-                       sizeof(address.sun_path) - 1);
-    memcpy(address.sun_path, path, strlen(path));
-    directory = lock_directory(path, msg);
+    directory = lock_directory(address->sock.un.sun_path, msg);
     if (directory < 0)
         return ERR_SYSTEM;
-    status = bind_unix(sockets, listener, &address, msg);
+    status = bind_unix(sockets, listener, &address->sock.un, msg);
     close(directory);
     return status;
 }
@@ -284,10 +242,18 @@ int sockets_open(struct sockets *sockets, const struct config *config, struct er
     for (size_t i = 0; i < config->n_listeners && status == ERR_OK; i++) {
         const struct config_listener *listener = &config->listeners[i];
 
-        if (strncmp(listener->address, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0)
-            status = open_unix(sockets, listener, msg);
+        struct errmsg why;
+        struct addr address;
+
+        status = addr_parse(listener->address, &address, &why);
+        if (status != ERR_OK) {
+            err_set(msg, status, "listener %s: %.400s", listener->address, why.text);
+            break;
+        }
+        if (addr_is_unix(&address))
+            status = open_unix(sockets, listener, &address, msg);
         else
-            status = open_tcp(sockets, listener, n_slots, msg);
+            status = open_tcp(sockets, listener, &address, n_slots, msg);
         if (status == ERR_OK)
             log_info("listening on %s", listener->address);
     }

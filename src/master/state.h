@@ -8,6 +8,7 @@
 #include "master/signals.h"
 #include "master/sockets.h"
 #include "redis/subscriber.h"
+#include "shm/watch.h"
 
 #include <uv.h>
 
@@ -49,6 +50,7 @@ struct master {
     uv_timer_t supervise; /* only while a slot is not served by its own worker */
     uv_timer_t deadline;  /* of a drain, and of a stop */
 
+    struct watch *watches[CONFIG_MAX_CACHES]; /* one a zone: locks held for too long */
     struct caches *caches;
     struct subscriber *subscriber; /* NULL without Redis invalidation */
 };

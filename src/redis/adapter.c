@@ -34,7 +34,8 @@ static bool is_connected(const struct adapter *a)
     return a->context != NULL && a->context->c.flags & REDIS_CONNECTED;
 }
 
-/* libuv has stopped watching: let hiredis meet the error by itself, with the system call that reports it. */
+/* libuv has stopped watching: let hiredis meet the error by itself, with the system call that
+ * reports it. */
 static void on_poll_error(struct adapter *a)
 {
     int wanted = a->events;

@@ -14,8 +14,9 @@ static inline size_t base64_encoded_len(size_t len)
 /* out: base64_encoded_len(bytes.len) bytes. */
 void base64_encode(struct slice bytes, char *out);
 
-/* out: at least text.len / 4 * 3 bytes; *len: those used. ERR_INVALID on anything but the one encoding
- * that base64_encode() would have made of the result (length, alphabet, padding, spare bits). */
+/* out: at least text.len / 4 * 3 bytes; *len: those used. ERR_INVALID on anything but the one
+ * encoding that base64_encode() would have made of the result (length, alphabet, padding, spare
+ * bits). */
 int base64_decode(struct slice text, char *out, size_t *len) MUST_CHECK;
 
 #endif

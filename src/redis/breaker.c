@@ -5,7 +5,8 @@
 
 /* Everything that decides is one word, so that each step is one compare-and-swap and a process
  * killed between two instructions leaves nothing half done:
- *   bits 0-1 state | bits 2-15 consecutive failures | bits 16-63 ms since when it is in the state */
+ *   bits 0-1 state | bits 2-15 consecutive failures | bits 16-63 ms since when it is in the state
+ */
 #define STATE_BITS    2
 #define FAILURES_BITS 14
 #define FAILURES_MAX  ((1u << FAILURES_BITS) - 1)
@@ -45,7 +46,8 @@ int breaker_create(uint32_t failures, uint64_t open_ms, struct breaker **out, st
     if (failures == 0 || failures > FAILURES_MAX)
         return err_set(msg, ERR_INVALID, "the breaker opens after 1 to %u failures, not %u",
                        FAILURES_MAX, failures);
-    breaker = mmap(NULL, sizeof(*breaker), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    breaker =
+        mmap(NULL, sizeof(*breaker), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (breaker == MAP_FAILED)
         return err_set_errno(msg, "cannot map the breaker");
     breaker->failures = failures;
@@ -69,8 +71,8 @@ bool breaker_allow(struct breaker *breaker, uint64_t now_ms)
     /* Open for long enough, or half-open with a prober that has not come back: one caller wins. */
     if (now_ms < word_since_ms(word) + breaker->open_ms)
         return false;
-    return atomic_compare_exchange_strong(&breaker->word, &word,
-                                          word_make(BREAKER_HALF_OPEN, word_failures(word), now_ms));
+    return atomic_compare_exchange_strong(
+        &breaker->word, &word, word_make(BREAKER_HALF_OPEN, word_failures(word), now_ms));
 }
 
 void breaker_success(struct breaker *breaker)

@@ -1,9 +1,9 @@
 #include "redis/envelope.h"
 
-#define FIXED_LEN   8 /* magic, version, flags, header_len */
-#define FIELD_LEN   3 /* type, len */
-#define VERSION     1
-#define HEADER_MAX  UINT16_MAX
+#define FIXED_LEN  8 /* magic, version, flags, header_len */
+#define FIELD_LEN  3 /* type, len */
+#define VERSION    1
+#define HEADER_MAX UINT16_MAX
 
 static const struct slice magic = SLICE_LIT("\x93"
                                             "CTE");
@@ -79,7 +79,8 @@ int envelope_encode(const struct envelope *envelope, struct buf *out)
     p = put_le(p, 0, 1);
     p = put_le(p, len, 2);
     if (envelope->content_type.len > 0)
-        p = put_field(p, FIELD_CONTENT_TYPE, envelope->content_type.data, envelope->content_type.len);
+        p = put_field(p, FIELD_CONTENT_TYPE, envelope->content_type.data,
+                      envelope->content_type.len);
     if (envelope->client_flags != 0)
         p = put_number(p, FIELD_CLIENT_FLAGS, envelope->client_flags, 4);
     if (envelope->created_wall_ms != 0)

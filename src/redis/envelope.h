@@ -1,11 +1,12 @@
-/* The header before a value in Redis when plain bytes cannot carry what must be kept. A value without the
- * magic is plain and is read as it is; the value comes last and runs to the end (so APPEND works).
+/* The header before a value in Redis when plain bytes cannot carry what must be kept. A value
+ * without the magic is plain and is read as it is; the value comes last and runs to the end (so
+ * APPEND works).
  *
  *   magic "\x93CTE" | version u8 = 1 | flags u8 | header_len u16 | fields... | value
  *   field: type u8 | len u16 | bytes        (little-endian; unknown types are skipped)
- * header_len counts from the magic: it is the offset of the value. No flag is defined yet; a reader that
- * does not know the version or a flag cannot read the value.
- * A plain value that itself begins with the magic is wrapped, so that it cannot mislead. */
+ * header_len counts from the magic: it is the offset of the value. No flag is defined yet; a reader
+ * that does not know the version or a flag cannot read the value. A plain value that itself begins
+ * with the magic is wrapped, so that it cannot mislead. */
 #ifndef REDIS_ENVELOPE_H
 #define REDIS_ENVELOPE_H
 
@@ -23,12 +24,14 @@ struct envelope {
     struct slice value;
 };
 
-/* Whether storing this needs an envelope at all. The time of creation alone does not: it goes along when there is one. */
+/* Whether storing this needs an envelope at all. The time of creation alone does not: it goes along
+ * when there is one. */
 bool envelope_needed(const struct envelope *envelope);
 /* Append header and value to out (just the value when no envelope is needed).
  * ERR_LIMIT when the header would be over 65535 bytes, ERR_NOMEM. */
 int envelope_encode(const struct envelope *envelope, struct buf *out) MUST_CHECK;
-/* Split stored bytes; slices point into them. A corrupt envelope is ERR_INVALID: treat as a miss. */
+/* Split stored bytes; slices point into them. A corrupt envelope is ERR_INVALID: treat as a miss.
+ */
 int envelope_decode(struct slice stored, struct envelope *out) MUST_CHECK;
 
 #endif

@@ -3,12 +3,14 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
 
-/* A call as written on one connection. Outlives the call when that is given up before its answer comes. */
+/* A call as written on one connection. Outlives the call when that is given up before its answer
+ * comes. */
 struct flight {
     struct list link;
     struct pool_call *call; /* NULL: nobody waits for the answer (given up; a probe) */
@@ -69,7 +71,7 @@ static struct flight *take_off(struct member *m, struct pool_call *call, unsigne
     f->call = call;
     f->commands = commands;
     f->left = commands;
-    f->written_ms = uv_now(pool->loop);
+    f->written_ms = pool_now_ms();
     list_push(&m->flights, &f->link);
     m->in_flight += commands;
     pool_due(pool, f->written_ms + pool->config->command_timeout_ms);
@@ -143,10 +145,7 @@ static void on_reply(void *owner, const struct reply *reply)
     struct member *m = owner;
     struct flight *f = oldest_flight(m);
 
-    if (f == NULL) { /* an answer to nothing */
-        end_conn(m, ERR_PROTOCOL, "the server answered without being asked");
-        return;
-    }
+    assert(f != NULL); /* hiredis has a callback for each command that we have in a flight */
     breaker_success(m->pool->breaker);
     m->late = false;
     m->in_flight--;
@@ -239,7 +238,8 @@ static void on_closed(void *owner, int why, const char *text)
         pool_maybe_gone(pool);
         return;
     }
-    /* A connection that was lost while nobody used it says nothing of the server; opening it anew will. */
+    /* A connection that was lost while nobody used it says nothing of the server; opening it anew
+     * will. */
     if (m->failures > 0 || !list_empty(&m->flights)) {
         breaker_failure(pool->breaker, clock_now_ms());
         log_down(pool, why, text);
@@ -265,7 +265,8 @@ static void open_conn(struct member *m)
     m->state = MEMBER_OPENING;
 }
 
-/* Where a connection can be opened now. A used place before a new one, so that a pool does not grow on failures. */
+/* Where a connection can be opened now. A used place before a new one, so that a pool does not grow
+ * on failures. */
 static struct member *openable(struct pool *pool, bool at_once)
 {
     struct member *unused = NULL;
@@ -318,7 +319,8 @@ void member_probe(struct pool *pool)
         end_conn(m, ERR_LOST, "cannot write");
 }
 
-/* The call's time is over though its connection's is not: it ends, its answer will be thrown away. */
+/* The call's time is over though its connection's is not: it ends, its answer will be thrown away.
+ */
 static void give_up_calls(struct member *m, uint64_t now_ms)
 {
     LIST_EACH_SAFE (node, tmp, &m->flights) {
@@ -335,8 +337,8 @@ static void give_up_calls(struct member *m, uint64_t now_ms)
     }
 }
 
-/* Too old is what is still unanswered after the loop has looked at the socket once more: it may be this
- * process that slept, with the answer waiting. */
+/* Too old is what is still unanswered after the loop has looked at the socket once more: it may be
+ * this process that slept, with the answer waiting. */
 static void limit_oldest(struct member *m, uint64_t now_ms)
 {
     const struct flight *f = oldest_flight(m);

@@ -11,7 +11,8 @@
 #define MESSAGE_MAX_BYTES (1u << 20)
 
 /* By enum message_action; MESSAGE_OTHER has no name. */
-static const char *const action_names[] = {"delete", "clear", "clear_end", "pattern", "tag", "nonce"};
+static const char *const action_names[] = {"delete",  "clear", "clear_end",
+                                           "pattern", "tag",   "nonce"};
 #define N_ACTIONS (sizeof(action_names) / sizeof(action_names[0]))
 
 static bool action_has_key(enum message_action action)
@@ -150,8 +151,8 @@ static int take_key(const json_t *event, struct message *message)
         message->key_len = json_string_length(key);
         message->key = copy_bytes(json_string_value(key), message->key_len);
     } else if (json_is_integer(key)) {
-        message->key_len = (size_t)snprintf(number, sizeof(number), "%" PRId64,
-                                            (int64_t)json_integer_value(key));
+        message->key_len =
+            (size_t)snprintf(number, sizeof(number), "%" PRId64, (int64_t)json_integer_value(key));
         message->key = copy_bytes(number, message->key_len);
     } else if (json_is_string(b64)) {
         return take_base64(b64, message);

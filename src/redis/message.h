@@ -19,16 +19,18 @@ enum message_action {
 
 struct message {
     enum message_action action;
-    char *cache;   /* "default" when absent; owned */
-    char *key;     /* owned, NUL-terminated besides key_len; NULL when the action has none */
+    char *cache; /* "default" when absent; owned */
+    char *key;   /* owned, NUL-terminated besides key_len; NULL when the action has none */
     size_t key_len;
     char *node_id; /* owned */
 };
 
-/* Keys that are not UTF-8 cannot stand in JSON as they are: they go as "key_b64" (base64) instead of "key". */
-int message_encode(enum message_action action, struct slice cache, struct slice key, struct slice node_id,
-                   struct buf *out) MUST_CHECK;
-/* ERR_INVALID on malformed JSON or a missing field (a missing or null "cache" is "default"), ERR_NOMEM; message is filled only on ERR_OK, freed by message_fini(). */
+/* Keys that are not UTF-8 cannot stand in JSON as they are: they go as "key_b64" (base64) instead
+ * of "key". */
+int message_encode(enum message_action action, struct slice cache, struct slice key,
+                   struct slice node_id, struct buf *out) MUST_CHECK;
+/* ERR_INVALID on malformed JSON or a missing field (a missing or null "cache" is "default"),
+ * ERR_NOMEM; message is filled only on ERR_OK, freed by message_fini(). */
 int message_decode(struct slice json, struct message *message) MUST_CHECK;
 void message_fini(struct message *message);
 

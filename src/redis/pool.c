@@ -1,10 +1,12 @@
 #include "redis/pool_impl.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* How often a pool looks at a breaker that is not closed, and at one that others may open while calls wait here. */
+/* How often a pool looks at a breaker that is not closed, and at one that others may open while
+ * calls wait here. */
 #define WATCH_MIN_MS 10u
 #define WATCH_MAX_MS 250u
 
@@ -20,7 +22,8 @@ static bool is_refusing(const struct pool *pool)
 
 /* --- encoding --- */
 
-/* Not hiredis' formatter: that takes other argument vectors, and makes a block a command to be copied once more. */
+/* Not hiredis' formatter: that takes other argument vectors, and makes a block a command to be
+ * copied once more. */
 static size_t number_len(size_t number)
 {
     size_t len = 1;
@@ -99,7 +102,8 @@ static void on_deliver(uv_idle_t *idle)
     struct list now;
     struct list *node;
 
-    /* What a done() sends and is refused waits for the next turn, or the loop would never get on. */
+    /* What a done() sends and is refused waits for the next turn, or the loop would never get on.
+     */
     list_init(&now);
     while ((node = list_pop(&pool->finished)) != NULL)
         list_push(&now, node);
@@ -123,7 +127,7 @@ void pool_finish(struct pool_call *call, int status)
 static void finish_all(struct list *calls)
 {
     LIST_EACH_SAFE (node, tmp, calls)
-        pool_finish(call_of(node), call_of(node)->outcome);
+    pool_finish(call_of(node), call_of(node)->outcome);
 }
 
 void pool_refuse_waiting(struct pool *pool)
@@ -200,15 +204,17 @@ void pool_queue_tried(struct pool *pool)
     }
 }
 
-void pool_send(struct pool *pool, struct pool_call *call, const struct pool_command *commands, size_t n)
+void pool_send(struct pool *pool, struct pool_call *call, const struct pool_command *commands,
+               size_t n)
 {
+    assert(n > 0);
     list_init(&call->link);
     call->pool = pool;
     call->ends = NULL;
     call->commands = 0;
     call->attempt = 0;
     call->outcome = ERR_DOWN;
-    call->deadline_ms = uv_now(pool->loop) + pool->config->deadline_ms;
+    call->deadline_ms = pool_now_ms() + pool->config->deadline_ms;
     if (is_refusing(pool)) {
         pool_finish(call, ERR_DOWN);
         if (!pool->closing)
@@ -228,6 +234,11 @@ void pool_send(struct pool *pool, struct pool_call *call, const struct pool_comm
 }
 
 /* --- time --- */
+
+uint64_t pool_now_ms(void)
+{
+    return uv_hrtime() / 1000000u;
+}
 
 uint64_t pool_jitter(struct pool *pool, uint64_t ms)
 {
@@ -284,7 +295,8 @@ static void wake_resting(struct pool *pool, uint64_t now_ms)
         dispatch(pool, call_of(node));
 }
 
-/* Everything that depends on time, in one place; each part asks to be looked at again when it has to. */
+/* Everything that depends on time, in one place; each part asks to be looked at again when it has
+ * to. */
 static void janitor(uv_timer_t *timer)
 {
     struct pool *pool = timer->data;

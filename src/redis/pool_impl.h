@@ -1,4 +1,5 @@
-/* What pool.c (calls: queue, retries, ends) and member.c (connections: open, write, answer, close) share. */
+/* What pool.c (calls: queue, retries, ends) and member.c (connections: open, write, answer, close)
+ * share. */
 #ifndef REDIS_POOL_IMPL_H
 #define REDIS_POOL_IMPL_H
 
@@ -6,7 +7,7 @@
 #include "redis/redis_conn.h"
 
 enum member_state {
-    MEMBER_UNUSED,  /* never needed yet */
+    MEMBER_UNUSED, /* never needed yet */
     MEMBER_OPENING,
     MEMBER_READY,
     MEMBER_ENDING,  /* its connection was told to close */
@@ -20,8 +21,8 @@ struct member {
     struct redis_conn *conn; /* in OPENING, READY and ENDING */
     struct list flights;     /* what was written, oldest first */
     unsigned in_flight;      /* commands in it */
-    bool late;               /* its oldest command is over its time; nothing arrived since that was seen */
-    unsigned failures;       /* connections opened since one was last ready */
+    bool late; /* its oldest command is over its time; nothing arrived since that was seen */
+    unsigned failures; /* connections opened since one was last ready */
     uint64_t reopen_ms;
 };
 
@@ -51,6 +52,9 @@ struct pool {
 
 /* pool.c */
 
+/* The time on the loop's clock, read now: uv_now() is that of the turn's start, which may be long
+ * ago. */
+uint64_t pool_now_ms(void);
 /* Have the janitor run at this time of the loop's clock, or earlier. */
 void pool_due(struct pool *pool, uint64_t at_ms);
 /* Between half and the whole of ms, at random, so that processes do not move in step. */

@@ -14,9 +14,17 @@
 #include <sys/un.h>
 
 #define HOST_MAX 256
+#define PORT_MAX 8
 #define NAME     "cachetastic" /* what CLIENT LIST shows */
 
 enum state { STATE_RESOLVE, STATE_CONNECT, STATE_LOGIN, STATE_READY, STATE_CLOSING };
+
+/* The resolver cannot be stopped once it works, and may take longer than anybody waits: so its
+ * request stands alone. */
+struct resolution {
+    uv_getaddrinfo_t request;
+    struct redis_conn *conn; /* NULL: nobody waits any more */
+};
 
 struct redis_conn {
     uv_loop_t *loop;
@@ -25,11 +33,11 @@ struct redis_conn {
     void *owner;
     enum state state;
     uv_timer_t deadline;
-    uv_getaddrinfo_t resolve;
-    struct addrinfo *addresses; /* of the name; NULL for a unix socket */
-    struct addrinfo *untried;   /* from here on */
-    redisAsyncContext *context; /* NULL while there is none */
-    unsigned held;              /* handles, requests and adapters that still refer to this */
+    struct resolution *resolution; /* while the name is being resolved */
+    struct addrinfo *addresses;    /* of the name; NULL for a unix socket */
+    struct addrinfo *untried;      /* from here on */
+    redisAsyncContext *context;    /* NULL while there is none */
+    unsigned held;                 /* the timer and the adapters that still refer to this */
     struct reply_arena arena;
     int why; /* the end's reason, from STATE_CLOSING on */
     char text[256];
@@ -69,7 +77,6 @@ static void on_adapter_gone(void *arg)
 void redis_conn_close(struct redis_conn *conn, int why, const char *text)
 {
     redisAsyncContext *context = conn->context;
-    bool resolving = conn->state == STATE_RESOLVE;
 
     if (conn->state == STATE_CLOSING)
         return;
@@ -80,8 +87,10 @@ void redis_conn_close(struct redis_conn *conn, int why, const char *text)
     conn->context = NULL;
     if (context != NULL)
         redisAsyncFree(context);
-    if (resolving)
-        uv_cancel((uv_req_t *)&conn->resolve); /* one that is running ends by itself, and is waited for */
+    if (conn->resolution != NULL) {
+        conn->resolution->conn = NULL;
+        uv_cancel((uv_req_t *)&conn->resolution->request);
+    }
     uv_close((uv_handle_t *)&conn->deadline, on_deadline_closed);
 }
 
@@ -230,7 +239,7 @@ static bool adopt(struct redis_conn *conn, redisAsyncContext *context)
 
 static redisAsyncContext *connect_to(const struct addrinfo *address)
 {
-    char host[HOST_MAX], port[8];
+    char host[HOST_MAX], port[PORT_MAX];
 
     if (getnameinfo(address->ai_addr, address->ai_addrlen, host, sizeof(host), port, sizeof(port),
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0)
@@ -262,17 +271,17 @@ static void connect_next(struct redis_conn *conn)
 /* --- the server's name --- */
 
 /* "HOST:PORT" or "[IPv6]:PORT" in two; both are copied. */
-static int split_server(const char *server, char host[HOST_MAX], char port[8])
+static int split_server(const char *server, char host[HOST_MAX], char port[PORT_MAX])
 {
     const char *colon = strrchr(server, ':');
     size_t len = colon == NULL ? 0 : (size_t)(colon - server);
     int64_t number;
 
-    if (len == 0 || len >= HOST_MAX || strlen(colon + 1) >= 8)
+    if (len == 0 || len >= HOST_MAX || strlen(colon + 1) >= PORT_MAX)
         return ERR_INVALID;
     if (units_parse_int(slice_cstr(colon + 1), &number) != ERR_OK || number < 1 || number > 65535)
         return ERR_INVALID;
-    strcpy(port, colon + 1);
+    memcpy(port, colon + 1, strlen(colon + 1) + 1);
     if (server[0] == '[') {
         if (len < 3 || server[len - 1] != ']')
             return ERR_INVALID;
@@ -293,7 +302,7 @@ static const char *unix_path(const char *server)
 
 int redis_conn_check_server(const char *server, struct errmsg *msg)
 {
-    char host[HOST_MAX], port[8];
+    char host[HOST_MAX], port[PORT_MAX];
     const char *path = unix_path(server);
 
     if (path != NULL ? path[0] != '\0' && strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path)
@@ -305,43 +314,59 @@ int redis_conn_check_server(const char *server, struct errmsg *msg)
 
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *addresses)
 {
-    struct redis_conn *conn = request->data;
+    struct resolution *resolution = request->data;
+    struct redis_conn *conn = resolution->conn;
 
-    conn->addresses = addresses;
-    if (conn->state == STATE_CLOSING) {
-        release(conn);
+    free(resolution);
+    if (conn == NULL) {
+        uv_freeaddrinfo(addresses);
         return;
     }
-    conn->held--; /* the deadline timer still holds the connection */
-    if (status != 0)
-        snprintf(conn->text, sizeof(conn->text), "cannot resolve the name: %s", uv_strerror(status));
+    conn->resolution = NULL;
+    conn->addresses = addresses;
     conn->untried = addresses;
+    if (status != 0)
+        snprintf(conn->text, sizeof(conn->text), "cannot resolve the name: %s",
+                 uv_strerror(status));
     connect_next(conn);
+}
+
+static int resolve(struct redis_conn *conn, const char *host, const char *port)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct resolution *resolution = malloc(sizeof(*resolution));
+    int status;
+
+    if (resolution == NULL)
+        return UV_ENOMEM;
+    resolution->conn = conn;
+    resolution->request.data = resolution;
+    status = uv_getaddrinfo(conn->loop, &resolution->request, on_resolved, host, port, &hints);
+    if (status != 0)
+        free(resolution);
+    else
+        conn->resolution = resolution;
+    return status;
 }
 
 /* Numbers are understood at once; for names a thread of the loop's pool asks the resolver. */
 static void start_tcp(struct redis_conn *conn)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    char host[HOST_MAX], port[8];
+    const struct addrinfo numbers = {.ai_socktype = SOCK_STREAM,
+                                     .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    char host[HOST_MAX], port[PORT_MAX];
     int status = UV_EINVAL;
 
     if (split_server(conn->config->server, host, port) == ERR_OK) {
-        if (getaddrinfo(host, port, &hints, &conn->addresses) == 0) {
+        if (getaddrinfo(host, port, &numbers, &conn->addresses) == 0) {
             conn->untried = conn->addresses;
             connect_next(conn);
             return;
         }
-        hints.ai_flags = AI_NUMERICSERV;
-        conn->resolve.data = conn;
-        status = uv_getaddrinfo(conn->loop, &conn->resolve, on_resolved, host, port, &hints);
+        status = resolve(conn, host, port);
     }
-    if (status == 0) {
-        conn->held++;
-        return;
-    }
-    conn->state = STATE_CONNECT;
-    redis_conn_close(conn, ERR_DOWN, uv_strerror(status));
+    if (status != 0)
+        redis_conn_close(conn, ERR_DOWN, uv_strerror(status));
 }
 
 /* --- the interface --- */

@@ -1,9 +1,9 @@
-/* One connection to a Redis server, from the resolution of its name to its end: connect (each address of
- * the name in turn), log in (AUTH, CLIENT SETNAME, SELECT, PING), exchange, close. Never reconnects: that is
- * for its owner, who opens another.
+/* One connection to a Redis server, from the resolution of its name to its end: connect (each
+ * address of the name in turn), log in (AUTH, CLIENT SETNAME, SELECT, PING), exchange, close. Never
+ * reconnects: that is for its owner, who opens another.
  *
- * Everything up to the answer to the PING has to happen within connect_timeout_ms; so a server that accepts
- * and does not answer, or that is loading, is not "ready". */
+ * Everything up to the answer to the PING has to happen within connect_timeout_ms; so a server that
+ * accepts and does not answer, or that is loading, is not "ready". */
 #ifndef REDIS_REDIS_CONN_H
 #define REDIS_REDIS_CONN_H
 
@@ -19,11 +19,12 @@ struct redis_conn;
 /* Called from the loop, never from inside a function of this header. */
 struct redis_conn_events {
     void (*ready)(void *owner);
-    /* The next answer, in the order of the commands; for a subscriber also each message. Borrowed. */
+    /* The next answer, in the order of the commands; for a subscriber also each message. Borrowed.
+     */
     void (*reply)(void *owner, const struct reply *reply);
-    /* It is over, for whatever reason, and its memory is gone. Exactly once; no other event follows.
-     * why: what redis_conn_close() was given, or ERR_DOWN not reachable, ERR_TIMEOUT not ready in time, ERR_REMOTE
-     * login refused, ERR_LOST ended when ready. text: for people. */
+    /* It is over, for whatever reason, and its memory is gone. Exactly once; no other event
+     * follows. why: what redis_conn_close() was given, or ERR_DOWN not reachable, ERR_TIMEOUT not
+     * ready in time, ERR_REMOTE login refused, ERR_LOST ended when ready. text: for people. */
     void (*closed)(void *owner, int why, const char *text);
 };
 
@@ -36,8 +37,8 @@ struct redis_conn *redis_conn_open(uv_loop_t *loop, const struct config_redis *c
 
 bool redis_conn_is_ready(const struct redis_conn *conn);
 
-/* Hand over one encoded command, to be written at the end of this loop turn; bytes[len] must be readable and 0. Only when ready;
- * ERR_DOWN otherwise. */
+/* Hand over one encoded command, to be written at the end of this loop turn; bytes[len] must be
+ * readable and 0. Only when ready; ERR_DOWN otherwise. */
 int redis_conn_send(struct redis_conn *conn, const char *bytes, size_t len) MUST_CHECK;
 
 /* End it now; closed follows. Nothing when it is ending already. text: copied. */

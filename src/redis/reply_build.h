@@ -15,9 +15,10 @@ struct reply_arena {
     size_t cap;
 };
 
-/* out and its items are valid until the next build with this arena, and no longer than raw. Types of RESP3, which we never
- * ask for, become the nearest one of RESP2. ERR_NOMEM leaves out alone. */
-int reply_build(struct reply_arena *arena, const struct redisReply *raw, struct reply *out) MUST_CHECK;
+/* out and its items are valid until the next build with this arena, and no longer than raw. Types
+ * of RESP3, which we never ask for, become the nearest one of RESP2. ERR_NOMEM leaves out alone. */
+int reply_build(struct reply_arena *arena, const struct redisReply *raw,
+                struct reply *out) MUST_CHECK;
 void reply_arena_fini(struct reply_arena *arena);
 
 #endif

@@ -13,7 +13,7 @@
 #define NONCE_LEN    20
 
 enum subscriber_state {
-    SUBSCRIBER_RESTING,   /* the timer opens the connection */
+    SUBSCRIBER_RESTING, /* the timer opens the connection */
     SUBSCRIBER_OPENING,
     SUBSCRIBER_ASKING,    /* SUBSCRIBE is sent; the timer bounds the wait */
     SUBSCRIBER_CONFIRMED, /* the timer sends nonces */
@@ -196,7 +196,8 @@ static void on_message(struct subscriber *s, struct slice json)
         on_own(s, &message);
     } else if (message.action == MESSAGE_OTHER) {
         s->stats.unknown++;
-    } else if (message.action != MESSAGE_NONCE) { /* other daemons' signs of life are none of ours */
+    } else if (message.action !=
+               MESSAGE_NONCE) { /* other daemons' signs of life are none of ours */
         s->stats.messages++;
         s->events.message(s->events.arg, &message);
     }
@@ -273,7 +274,8 @@ static int encode_subscribe(struct subscriber *s)
     const char *channel = s->config->channel;
     int status;
 
-    status = buf_printf(&s->subscribe, "*2\r\n$9\r\nSUBSCRIBE\r\n$%zu\r\n%s\r\n", strlen(channel), channel);
+    status = buf_printf(&s->subscribe, "*2\r\n$9\r\nSUBSCRIBE\r\n$%zu\r\n%s\r\n", strlen(channel),
+                        channel);
     if (status == ERR_OK)
         status = buf_append(&s->subscribe, "", 1); /* hiredis looks one byte beyond */
     return status;

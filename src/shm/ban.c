@@ -8,7 +8,8 @@
 /* A record's number while its pattern is being written: the owner's id, so that repair finds it. */
 #define CLAIMED (UINT64_C(1) << 63)
 
-static_assert(BAN_PATTERN_MAX <= BAN_RECORD_BYTES - 8, "a pattern fits its record");
+static_assert(BAN_PATTERN_MAX <= BAN_RECORD_BYTES - 8 && BAN_PATTERN_MAX % 8 == 0,
+              "a pattern is copied by words and fits its record");
 
 static _Atomic uint64_t *number(const struct zone *zone, uint32_t i)
 {
@@ -39,6 +40,17 @@ static void raise_high(struct zone *zone, uint32_t high)
         continue;
 }
 
+static void write_pattern(struct ban_record *r, struct slice pattern)
+{
+    atomic_store_explicit(&r->len, (uint32_t)pattern.len, memory_order_relaxed);
+    for (size_t at = 0; at < pattern.len; at += 8) {
+        uint64_t word = 0;
+
+        memcpy(&word, pattern.data + at, pattern.len - at < 8 ? pattern.len - at : 8);
+        atomic_store_explicit(&r->pattern[at / 8], word, memory_order_relaxed);
+    }
+}
+
 enum ban_result ban_add(struct zone *zone, struct slice pattern)
 {
     uint32_t i;
@@ -51,9 +63,7 @@ enum ban_result ban_add(struct zone *zone, struct slice pattern)
         return BAN_FULL;
     atomic_thread_fence(
         memory_order_release); /* a reader of the record's older text sees the claim */
-    atomic_store_explicit(&record(zone, i)->len, (uint32_t)pattern.len, memory_order_relaxed);
-    if (pattern.len > 0)
-        memcpy(record(zone, i)->pattern, pattern.data, pattern.len);
+    write_pattern(record(zone, i), pattern);
     raise_high(zone, i + 1);
     seq = atomic_fetch_add(&zone->events->seq, 1) + 1;
     atomic_store(number(zone, i), seq);
@@ -61,7 +71,7 @@ enum ban_result ban_add(struct zone *zone, struct slice pattern)
     return BAN_RECORDED;
 }
 
-/* Copy the pattern, and make sure that it is still this ban's. */
+/* Copy the pattern, and make sure that it is still this ban's. copy: BAN_PATTERN_MAX bytes. */
 static bool read_pattern(const struct zone *zone, uint32_t i, uint64_t seq, char *copy, size_t *len)
 {
     const struct ban_record *r = record(zone, i);
@@ -69,7 +79,11 @@ static bool read_pattern(const struct zone *zone, uint32_t i, uint64_t seq, char
     *len = atomic_load_explicit(&r->len, memory_order_relaxed);
     if (*len > BAN_PATTERN_MAX)
         return false;
-    memcpy(copy, r->pattern, *len);
+    for (size_t at = 0; at < *len; at += 8) {
+        uint64_t word = atomic_load_explicit(&r->pattern[at / 8], memory_order_relaxed);
+
+        memcpy(copy + at, &word, 8);
+    }
     atomic_thread_fence(memory_order_acquire);
     return atomic_load_explicit(number(zone, i), memory_order_relaxed) == seq;
 }

@@ -1,5 +1,6 @@
 /* Bans: recorded patterns that make every older matching entry invalid at once. A ring in the zone;
- * readers test only bans newer than the entry; the sweeper removes what they hit and retires them. */
+ * readers test only bans newer than the entry; the sweeper removes what they hit and retires them.
+ */
 #ifndef SHM_BAN_H
 #define SHM_BAN_H
 
@@ -26,8 +27,8 @@ unsigned ban_active(const struct zone *zone);
 /* For src/shm: whether a ban newer than seq matches the key. */
 bool ban_hits(const struct zone *zone, struct slice key, uint64_t seq);
 
-/* For the sweeper: the bans recorded now (seqs: 256 places), and, after a walk over every entry that began
- * later, their end. */
+/* For the sweeper: the bans recorded now (seqs: 256 places), and, after a walk over every entry
+ * that began later, their end. */
 void ban_snapshot(const struct zone *zone, uint64_t *seqs);
 void ban_retire(struct zone *zone, const uint64_t *seqs);
 

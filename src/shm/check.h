@@ -17,8 +17,7 @@ struct check_report {
  * or ERR_TIMEOUT when a stripe could not be locked. */
 int check_zone(struct zone *zone, bool live, struct check_report *report) MUST_CHECK;
 
-/* The same for stripes [first, first + n) only, added to the report: a live check in bounded steps.
- */
+/* The same for stripes [first, first + n) only, added to the report: a live check in steps. */
 int check_stripes(struct zone *zone, unsigned first, unsigned n,
                   struct check_report *report) MUST_CHECK;
 

@@ -169,7 +169,7 @@ static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry
     if (at < zone->g.slabs || at >= zone->slabs_end)
         return false;
     end = entry_slab_end(zone, at);
-    if (end - at < ENTRY_HEADER + 8)
+    if (end - at < ENTRY_LEAST)
         return false;
     e = entry_at(zone, at);
     w0 = atomic_load_explicit(&e->w0, memory_order_relaxed);
@@ -191,6 +191,8 @@ static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry
         word += 4;
     }
     if (view->flags & ENTRY_LARGE) {
+        if (end - at < word + 4)
+            return false;
         view->first_slab = entry_word(zone, view, word);
         word += 4;
         if (view->first_slab >= zone->g.n_slabs)

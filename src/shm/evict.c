@@ -7,6 +7,8 @@
 #include "shm/valid.h"
 #include "shm/victim.h"
 
+#define EVICT_TRIES 64 /* victims that others took first, at most */
+#define BUSY_TRIES  2  /* times LOCK_WAIT_MS that a store waits */
 #define COPIED_UNIT 4096 /* so many bytes copied cost as much as an entry unlinked */
 
 /* A claimed large value is not in RECLAIM yet: its owner of record is the table until it is
@@ -339,8 +341,9 @@ enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t
 enum evict_result evict_one(struct zone *zone, uint64_t now_ms, unsigned tries)
 {
     struct evict_budget budget = EVICT_UNLIMITED;
+    unsigned busy = 0;
 
-    for (unsigned n = 0; n < EVICT_PATIENCE; n++) {
+    for (unsigned n = 0; n < EVICT_TRIES && busy < BUSY_TRIES; n++) {
         enum evict_mode mode;
         uint32_t slab = victim_choose(zone, now_ms, &mode);
         struct reclaim reclaim;
@@ -349,11 +352,13 @@ enum evict_result evict_one(struct zone *zone, uint64_t now_ms, unsigned tries)
             return EVICT_NONE;
         if (tries >= EVICT_PATIENCE)
             mode = EVICT_DROP;
-        if (evict_claim(zone, slab, mode, &reclaim) &&
-            evict_run(zone, &reclaim, now_ms, &budget, true) == EVICT_DONE)
+        if (!evict_claim(zone, slab, mode, &reclaim))
+            continue; /* someone else was faster */
+        if (evict_run(zone, &reclaim, now_ms, &budget, true) == EVICT_DONE)
             return EVICT_DONE;
+        busy++;
     }
-    return EVICT_NONE;
+    return EVICT_BUSY;
 }
 
 /* Clear every slot of one stripe that points into the slab; no byte of the slab is believed. */

@@ -1,13 +1,14 @@
 /* Three arrays in one mapping, sized at the start and touched only as they fill:
  *
  *   index    hashes of the recorded keys, open addressing with linear probing, at most half full. A
- *            record exists from the one store of its hash here until the one store that removes it, so
- *            readers need no lock: they compare hashes only. Two keys with one hash cost an L2 miss.
+ *            record exists from the one store of its hash here until the one store that removes it,
+ * so readers need no lock: they compare hashes only. Two keys with one hash cost an L2 miss.
  *   records  beside each index slot: ticket, links of the list by age, and the start of the key
  *   cells    the rest of keys that are longer than a record holds, in chains
  *
  * Writers take the owner-word lock. What the index does not show can be rebuilt from what it shows:
- * journal_repair() makes the list, the counts and the free cells anew from the index and the tickets.
+ * journal_repair() makes the list, the counts and the free cells anew from the index and the
+ * tickets.
  */
 #include "shm/journal.h"
 
@@ -24,22 +25,22 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define JOURNAL_CACHES   64
-#define CAPACITY_MAX     (1u << 24)
-#define INLINE_BYTES     104
-#define CELL_BYTES       124
-#define DISTRUSTED       (UINT32_C(1) << 31)
-#define NIL              UINT32_MAX /* no slot, no cell */
-#define SLOT_EMPTY_HASH  0u         /* never used since the end of its run: probing stops here */
-#define SLOT_REMOVED     1u         /* probing goes on */
-#define HASH_MIN         2u
+#define JOURNAL_CACHES  64
+#define CAPACITY_MAX    (1u << 24)
+#define INLINE_BYTES    104
+#define CELL_BYTES      124
+#define DISTRUSTED      (UINT32_C(1) << 31)
+#define NIL             UINT32_MAX /* no slot, no cell */
+#define SLOT_EMPTY_HASH 0u         /* never used since the end of its run: probing stops here */
+#define SLOT_REMOVED    1u         /* probing goes on */
+#define HASH_MIN        2u
 /* A reader looks at this many slots; beyond, it says "recorded", which is safe. */
-#define PROBE_MAX        256u
-#define LOCK_SPINS       64
-#define LOCK_WAIT_NS     100000000u
-#define MASTER_WAIT_NS   20000000u /* it is the one who frees a dead owner's lock */
-#define LOCK_SLEEP_NS    50000u
-#define MASTER           ((uint32_t)SCOREBOARD_MAX)
+#define PROBE_MAX      256u
+#define LOCK_SPINS     64
+#define LOCK_WAIT_NS   100000000u
+#define MASTER_WAIT_NS 20000000u /* it is the one who frees a dead owner's lock */
+#define LOCK_SLEEP_NS  50000u
+#define MASTER         ((uint32_t)SCOREBOARD_MAX)
 
 struct record {
     uint64_t ticket;
@@ -57,7 +58,8 @@ struct cell {
     char bytes[CELL_BYTES];
 };
 
-/* Resident in the mapping; pointers are valid in every process, which all inherit it at this address. */
+/* Resident in the mapping; pointers are valid in every process, which all inherit it at this
+ * address. */
 struct journal {
     /* [const after create] */
     size_t map_bytes;
@@ -69,8 +71,8 @@ struct journal {
     _Atomic uint64_t *index;
     struct record *records;
     struct cell *cells;
-    /* By cache: its records ([lock] to change) and DISTRUSTED ([atomic]), in one word, so that one load
-     * says whether there is anything to look for. Never less than what the index shows. */
+    /* By cache: its records ([lock] to change) and DISTRUSTED ([atomic]), in one word, so that one
+     * load says whether there is anything to look for. Never less than what the index shows. */
     _Alignas(64) _Atomic uint32_t state[JOURNAL_CACHES];
     _Atomic uint32_t count; /* [lock] all records; read by anyone */
     _Atomic uint32_t lock;  /* the owner's id, 0 when free */
@@ -91,7 +93,8 @@ static size_t round_up(size_t bytes, size_t to)
     return (bytes + to - 1) / to * to;
 }
 
-/* Sizes and places of the arrays; the mapping is one piece so that it is there whole or not at all. */
+/* Sizes and places of the arrays; the mapping is one piece so that it is there whole or not at all.
+ */
 static void lay_out(struct journal *j)
 {
     char *base = (char *)j;
@@ -130,7 +133,8 @@ int journal_create(uint32_t capacity, uint32_t key_max, struct journal **out, st
     /* On average 600 bytes a key, and at least a few of the longest. Beyond that it is full. */
     n_cells = 4 * capacity + 4 * (key_max / CELL_BYTES + 1);
     bytes = map_size(n_slots, n_cells);
-    j = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    j = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+             0);
     if (j == MAP_FAILED)
         return err_set_errno(msg, "cannot map %zu bytes for the journal", bytes);
     madvise(j, bytes, MADV_DONTDUMP); /* keys are user data; refusal changes nothing else */
@@ -176,8 +180,8 @@ static bool try_lock(struct journal *j, uint32_t owner)
                                                    memory_order_relaxed);
 }
 
-/* Held for a microsecond at most, so spinning and short sleeps will do. False when the owner did not
- * let go in time: it is stopped, or dead and not yet reaped. */
+/* Held for a microsecond at most, so spinning and short sleeps will do. False when the owner did
+ * not let go in time: it is stopped, or dead and not yet reaped. */
 static bool lock_take(struct journal *j, uint32_t owner)
 {
     const struct timespec nap = {.tv_nsec = LOCK_SLEEP_NS};
@@ -359,9 +363,9 @@ static uint32_t index_find_locked(const struct journal *j, uint64_t hash, unsign
     return NIL;
 }
 
-/* Removal leaves a mark, since probing for others may pass here; but at the end of a run nothing comes
- * after, so the mark and those just before it become empty again. Readers meet no gap before a
- * record that stays. */
+/* Removal leaves a mark, since probing for others may pass here; but at the end of a run nothing
+ * comes after, so the mark and those just before it become empty again. Readers meet no gap before
+ * a record that stays. */
 static void index_remove_locked(struct journal *j, uint32_t slot)
 {
     atomic_store_explicit(&j->index[slot], SLOT_REMOVED, memory_order_release);
@@ -439,7 +443,8 @@ bool journal_has(struct journal *journal, unsigned cache, struct slice key)
     return true;
 }
 
-/* The oldest record with a ticket over `after`. A caller that asks for one after the other goes on where it was. */
+/* The oldest record with a ticket over `after`. A caller that asks for one after the other goes on
+ * where it was. */
 static uint32_t find_after_locked(const struct journal *j, uint64_t after)
 {
     uint32_t slot = j->oldest;
@@ -452,8 +457,8 @@ static uint32_t find_after_locked(const struct journal *j, uint64_t after)
     return slot;
 }
 
-int journal_next(struct journal *journal, uint64_t after, unsigned *cache, char *key, size_t *key_len,
-                 uint64_t *ticket)
+int journal_next(struct journal *journal, uint64_t after, unsigned *cache, char *key,
+                 size_t *key_len, uint64_t *ticket)
 {
     uint32_t slot;
 
@@ -671,7 +676,8 @@ static uint32_t free_cells_locked(const struct journal *j)
 {
     uint32_t n = 0;
 
-    for (uint32_t cell = j->free_cell; cell != NIL && n <= j->cells_used; cell = j->cells[cell].next)
+    for (uint32_t cell = j->free_cell; cell != NIL && n <= j->cells_used;
+         cell = j->cells[cell].next)
         n++;
     return n;
 }
@@ -721,6 +727,16 @@ static int check_keys_locked(const struct journal *j, const struct survey *s, st
     return status;
 }
 
+/* Marks of removed keys stand only where probing has to go on. */
+static int check_marks_locked(const struct journal *j, struct errmsg *msg)
+{
+    for (uint32_t slot = 0; slot < j->n_slots; slot++)
+        if (index_get(j, slot) == SLOT_REMOVED &&
+            index_get(j, index_next(j, slot)) == SLOT_EMPTY_HASH)
+            return err_set(msg, ERR_INVALID, "slot %u has a mark at the end of a run", slot);
+    return ERR_OK;
+}
+
 static int check_counts_locked(const struct journal *j, const struct survey *s, struct errmsg *msg)
 {
     if (journal_count(j) != s->n)
@@ -751,6 +767,8 @@ int journal_check(struct journal *journal, struct errmsg *msg)
             status = check_keys_locked(journal, &survey, msg);
         if (status == ERR_OK)
             status = check_counts_locked(journal, &survey, msg);
+        if (status == ERR_OK)
+            status = check_marks_locked(journal, msg);
         survey_fini(&survey);
     }
     lock_release(journal);

@@ -215,12 +215,13 @@ struct entry {
     _Atomic uint32_t words[];
 };
 #define ENTRY_HEADER 20
+#define ENTRY_LEAST  24 /* a header and a key of one byte, rounded up */
 
 /* claim: owner id, 0 = free. Everything else is guarded by the lock of the hash's stripe. */
 struct stub {
     _Atomic uint32_t claim;
     _Atomic uint32_t next; /* stub + 1 */
-    uint64_t hash;
+    _Atomic uint64_t hash; /* may be looked at without the lock */
     uint64_t token;
     uint64_t seq; /* at the grant */
     uint64_t deadline_ms;
@@ -228,7 +229,7 @@ struct stub {
     _Atomic uint8_t kind; /* enum stub_kind; set last, cleared first */
     uint8_t touched;
     uint8_t pad[2];
-    uint8_t writer[8]; /* owner ids of the writers in flight */
+    _Atomic uint8_t writer[8]; /* owner ids of the writers in flight */
     uint32_t pad2;
 };
 
@@ -236,7 +237,7 @@ struct stub {
 struct ban_record {
     _Atomic uint32_t len;
     char pad[4];
-    char pattern[BAN_RECORD_BYTES - 8];
+    _Atomic uint64_t pattern[BAN_RECORD_BYTES / 8 - 1]; /* read while it may be replaced */
 };
 
 static_assert(sizeof(struct events) == LAYOUT_LINE, "events fill one line");

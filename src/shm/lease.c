@@ -80,6 +80,8 @@ enum table_result lease_fill_end(struct zone *zone, const struct table_key *key,
     struct store store;
     enum table_result result = store_begin(zone, key, write, now_ms, &store);
 
+    if (result == TABLE_BUSY)
+        return result;
     if (result != TABLE_STORED)
         return lease_fail(zone, key, lease) == TABLE_BUSY ? TABLE_BUSY : result;
     if (!lock_take(zone, stripe)) {
@@ -207,6 +209,8 @@ enum table_result lease_write_end(struct zone *zone, const struct table_key *key
     bool stands;
     enum table_result result = store_begin(zone, key, write, now_ms, &store);
 
+    if (result == TABLE_BUSY)
+        return result;
     if (result != TABLE_STORED)
         return give_up(zone, key, lease, result);
     if (!lock_take(zone, stripe)) {

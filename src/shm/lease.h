@@ -1,17 +1,19 @@
 /* Stubs: what is known of a key while it is being computed, read from L2 or written to L2.
  *
- * A stub is not an entry and is never seen by table_find(). It lives in the zone's stub pool (fixed, bounded),
- * chained from the key's stripe and identified by the key's 64-bit hash: two keys with one hash would share a
- * stub, which costs a missed fill and is otherwise safe. Guarded by the stripe's lock.
+ * A stub is not an entry and is never seen by table_find(). It lives in the zone's stub pool
+ * (fixed, bounded), chained from the key's stripe and identified by the key's 64-bit hash: two keys
+ * with one hash would share a stub, which costs a missed fill and is otherwise safe. Guarded by the
+ * stripe's lock.
  *
  *   fill stub   the right to fill a missing key, held by one owner at a time (token, deadline)
  *   write stub  a put on its way to L2 (token, writers in flight, touched)
  *
- * Rules (design rule 1): a fill is accepted only if its stub is still there with its token and its sequence
- * is not older than the last clear and no newer ban or tag purge hits the key; table_delete(), bans, clears and puts remove fill stubs. A put stores in L1 only if no
- * other write, delete or clear touched its stub meanwhile; of overlapping writers none stores and
- * the key ends absent. No fill is granted or accepted under a write stub.
- * A dead owner's stubs are removed by repair.h; of a key it was writing, the entry is removed too.
+ * Rules (design rule 1): a fill is accepted only if its stub is still there with its token and its
+ * sequence is not older than the last clear and no newer ban or tag purge hits the key;
+ * table_delete(), bans, clears and puts remove fill stubs. A put stores in L1 only if no other
+ * write, delete or clear touched its stub meanwhile; of overlapping writers none stores and the key
+ * ends absent. No fill is granted or accepted under a write stub. A dead owner's stubs are removed
+ * by repair.h; of a key it was writing, the entry is removed too.
  */
 #ifndef SHM_LEASE_H
 #define SHM_LEASE_H
@@ -36,12 +38,15 @@ enum lease_result lease_fill_begin(struct zone *zone, const struct table_key *ke
                                    uint64_t deadline_ms, struct lease *lease);
 
 /* Store what the miss brought back, if the lease still stands; the stub goes either way.
- * write->began_seq is taken from the lease. STORED, REJECTED, BUSY (stub still there), FULL, TOO_LARGE. */
-enum table_result lease_fill_end(struct zone *zone, const struct table_key *key, const struct lease *lease,
-                                 const struct table_write *write, uint64_t now_ms);
+ * write->began_seq is taken from the lease. STORED, REJECTED, BUSY (stub still there), FULL,
+ * TOO_LARGE. */
+enum table_result lease_fill_end(struct zone *zone, const struct table_key *key,
+                                 const struct lease *lease, const struct table_write *write,
+                                 uint64_t now_ms);
 
 /* Give the lease back without a value. BUSY: try again, or let the deadline end it. */
-enum table_result lease_fail(struct zone *zone, const struct table_key *key, const struct lease *lease);
+enum table_result lease_fail(struct zone *zone, const struct table_key *key,
+                             const struct lease *lease);
 
 /* A put is about to go to L2. Fill stubs of the key are removed. GRANTED (also when other
  * writers are in flight: then none will store), FULL (go on; the caller must lease_write_abort()
@@ -49,14 +54,17 @@ enum table_result lease_fail(struct zone *zone, const struct table_key *key, con
 enum lease_result lease_write_begin(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                     uint64_t deadline_ms, struct lease *lease);
 
-/* L2 has the value: store it in L1 under rule 1. STORED, or REJECTED: something else touched the key, and
- * it is absent from L1 now. BUSY: nothing done, try again. FULL, TOO_LARGE: the older entry was removed. */
-enum table_result lease_write_end(struct zone *zone, const struct table_key *key, const struct lease *lease,
-                                  const struct table_write *write, uint64_t now_ms);
+/* L2 has the value: store it in L1 under rule 1. STORED, or REJECTED: something else touched the
+ * key, and it is absent from L1 now. BUSY: nothing done, try again. FULL, TOO_LARGE: the older
+ * entry was removed. */
+enum table_result lease_write_end(struct zone *zone, const struct table_key *key,
+                                  const struct lease *lease, const struct table_write *write,
+                                  uint64_t now_ms);
 
-/* L2 failed, or the outcome is unknown, or the change was made by Redis itself: remove the entry from L1 and this writer from
- * the stub. STORED or BUSY. lease->token may be 0 (no stub was to be had). */
-enum table_result lease_write_abort(struct zone *zone, const struct table_key *key, const struct lease *lease,
-                                    uint64_t now_ms);
+/* L2 failed, or the outcome is unknown, or the change was made by Redis itself: remove the entry
+ * from L1 and this writer from the stub. STORED or BUSY. lease->token may be 0 (no stub was to be
+ * had). */
+enum table_result lease_write_abort(struct zone *zone, const struct table_key *key,
+                                    const struct lease *lease, uint64_t now_ms);
 
 #endif

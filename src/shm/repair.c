@@ -1,5 +1,6 @@
 #include "shm/repair.h"
 
+#include "common/clock.h"
 #include "shm/ban.h"
 #include "shm/block.h"
 #include "shm/evict.h"
@@ -33,6 +34,16 @@ static bool slot_sane(struct zone *zone, const struct stripe *stripe, const stru
     return layout_stripe(zone, hash) == stripe && index_head(a, hash) == head &&
            layout_tag(hash) == word >> SLOT_TAG_SHIFT &&
            slab_state(slab_load(zone, slab_of(zone, view.at))) != SLAB_FREE;
+}
+
+/* The slabs whose counts a half-done change touched. */
+static void mark_inexact(struct zone *zone, uint64_t word)
+{
+    uint64_t at = index_offset(word);
+
+    if (word != 0 && at >= zone->g.slabs && at < zone->slabs_end &&
+        slab_state(slab_load(zone, slab_of(zone, at))) != SLAB_FREE)
+        atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
 }
 
 /* The slot whose entry was being overwritten in place; 0 = none. */
@@ -76,6 +87,7 @@ static void check_chain(struct repair *r, const struct stripe *stripe, const str
                 (index_identity(word) != torn && slot_sane(r->zone, stripe, a, head, word) &&
                  !met_before(a, head, b, i)))
                 continue;
+            mark_inexact(r->zone, word);
             atomic_store_explicit(&b->slot[i], 0, memory_order_release);
             r->report->slots++;
         }
@@ -90,6 +102,24 @@ static void make_even(struct bucket *head)
         atomic_store_explicit(&head->version, version + 1, memory_order_release);
 }
 
+/* Entries that are about to be dropped: their slabs' counts will be too high. The chain is not to be
+ * trusted either, so not all may be found; what is missed is found out when the slab is reclaimed. */
+static void forget_chain(struct repair *r, const struct index_array *a, const struct bucket *head)
+{
+    unsigned hops = INDEX_CHAIN_MAX;
+
+    for (const struct bucket *b = head; b != NULL && hops > 0; b = index_next(a, b), hops--) {
+        for (unsigned s = 0; s < LAYOUT_SLOTS; s++) {
+            uint64_t word = index_load(b, s);
+
+            if (word == 0 || (word & SLOT_LINK))
+                continue;
+            mark_inexact(r->zone, word);
+            r->report->slots++;
+        }
+    }
+}
+
 /* Drop everything in a stripe whose memory is suspect. Each head's version moves, so that readers
  * notice. */
 static void clear_stripe(struct repair *r, const struct index_array *a)
@@ -100,20 +130,10 @@ static void clear_stripe(struct repair *r, const struct index_array *a)
 
         atomic_store_explicit(&head->version, version, memory_order_relaxed);
         atomic_thread_fence(memory_order_release);
-        for (unsigned s = 0; s < LAYOUT_SLOTS; s++) {
-            r->report->slots += index_load(head, s) != 0;
+        forget_chain(r, a, head);
+        for (unsigned s = 0; s < LAYOUT_SLOTS; s++)
             atomic_store_explicit(&head->slot[s], 0, memory_order_relaxed);
-        }
     }
-}
-
-/* The slabs whose counts a half-done change touched. */
-static void mark_inexact(struct zone *zone, uint64_t word)
-{
-    uint64_t at = index_offset(word);
-
-    if (word != 0 && at >= zone->g.slabs && at < zone->slabs_end)
-        atomic_fetch_or(&zone->slabs[slab_of(zone, at)].flags, SLAB_INEXACT);
 }
 
 /* Make every chain even that the dead one was changing: one, or the two of a merge. */
@@ -243,7 +263,7 @@ static void repair_slab(struct repair *r, uint32_t slab, uint64_t word)
     if (evict_purge(r->zone, slab))
         slab_free(r->zone, slab);
     else
-        evict_run(r->zone, &reclaim, 0, &budget, true);
+        evict_run(r->zone, &reclaim, clock_now_ms(), &budget, true);
 }
 
 static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word)
@@ -255,7 +275,22 @@ static bool owned(struct repair *r, uint32_t slab, uint32_t kind, uint64_t *word
            (slab_state(*word) == SLAB_OPEN || slab_state(*word) == SLAB_RECLAIM);
 }
 
-/* Bodies that no first slab led to. */
+/* Whether the first slab that a later one names still leads to it. */
+static bool reached(const struct zone *zone, uint32_t body)
+{
+    uint32_t i = atomic_load_explicit(&zone->slabs[body].head, memory_order_relaxed);
+    uint32_t hops = zone->g.n_slabs;
+
+    if (i >= zone->g.n_slabs ||
+        (atomic_load_explicit(&zone->slabs[i].flags, memory_order_relaxed) & SLAB_HEAD) == 0)
+        return false;
+    while (i != LAYOUT_NONE && i != body && hops-- > 0)
+        i = slab_chain_next(zone, i);
+    return i == body;
+}
+
+/* Bodies that no first slab led to. One that is still led to belongs to a chain whose owner is dead
+ * too and not yet repaired: without it the walk along that chain would end early. */
 static void free_bodies(struct repair *r)
 {
     for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
@@ -263,8 +298,24 @@ static void free_bodies(struct repair *r)
         uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
 
         if (slab_state(word) == SLAB_RECLAIM && slab_owner(word) == r->zone->owner &&
-            (flags & SLAB_BODY))
+            (flags & SLAB_BODY) && !reached(r->zone, i))
             slab_free(r->zone, i);
+    }
+}
+
+/* Large values whose entries went with memory that was not to be trusted. */
+static void free_orphans(struct repair *r)
+{
+    struct evict_budget budget = EVICT_UNLIMITED;
+
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
+        uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
+        struct reclaim reclaim;
+
+        if (slab_state(slab_load(r->zone, i)) == SLAB_LARGE && (flags & SLAB_HEAD) &&
+            evict_claim(r->zone, i, EVICT_DEAD, &reclaim) &&
+            evict_run(r->zone, &reclaim, clock_now_ms(), &budget, true) == EVICT_DONE)
+            r->report->slabs++;
     }
 }
 
@@ -289,6 +340,8 @@ static void repair_slabs(struct repair *r)
     }
     if (!r->incomplete)
         free_bodies(r);
+    if (r->suspect)
+        free_orphans(r);
 }
 
 /* Remove every entry of the chain with this hash: the key itself is not known any more. */
@@ -319,7 +372,7 @@ static uint32_t unlink_hash_locked(struct repair *r, struct stripe *stripe, uint
  */
 static void repair_stub(struct repair *r, struct stub *stub)
 {
-    uint64_t hash = *(const volatile uint64_t *)&stub->hash;
+    uint64_t hash = atomic_load_explicit(&stub->hash, memory_order_relaxed);
     struct stripe *stripe = layout_stripe(r->zone, hash);
     uint32_t large = LAYOUT_NONE;
 

@@ -357,7 +357,7 @@ uint32_t slab_chain_grow(struct zone *zone, bool main, uint32_t first, uint32_t 
     return index;
 }
 
-static uint32_t chain_next(const struct zone *zone, uint32_t index)
+uint32_t slab_chain_next(const struct zone *zone, uint32_t index)
 {
     uint32_t next = atomic_load_explicit(&zone->slabs[index].next, memory_order_acquire);
 
@@ -378,7 +378,8 @@ static bool chain_member(const struct zone *zone, uint32_t first, uint32_t index
 void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash)
 {
     atomic_store_explicit(&zone->slabs[first].hash, hash, memory_order_relaxed);
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = chain_next(zone, i)) {
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE;
+         i = slab_chain_next(zone, i)) {
         bool moved = slab_move(zone, i, slab_load(zone, i), SLAB_LARGE, 0);
 
         assert(moved); /* ours until here */
@@ -392,7 +393,7 @@ void slab_requeue(struct zone *zone, uint32_t first)
     int32_t n = 0;
 
     for (uint32_t i = first; i != LAYOUT_NONE && n < (int32_t)zone->g.n_slabs;
-         i = chain_next(zone, i))
+         i = slab_chain_next(zone, i))
         n++;
     atomic_store_explicit(&slab->stamp, next_stamp(zone), memory_order_relaxed);
     if ((atomic_fetch_or_explicit(&slab->flags, SLAB_MAIN, memory_order_relaxed) & SLAB_MAIN) == 0)
@@ -401,7 +402,8 @@ void slab_requeue(struct zone *zone, uint32_t first)
 
 static void chain_claim(struct zone *zone, uint32_t first)
 {
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = chain_next(zone, i)) {
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE;
+         i = slab_chain_next(zone, i)) {
         uint64_t word = slab_load(zone, i);
 
         if (!chain_member(zone, first, i, word) ||
@@ -415,8 +417,8 @@ void slab_chain_free(struct zone *zone, uint32_t first)
     uint32_t next;
 
     chain_claim(zone, first);
-    for (uint32_t i = chain_next(zone, first); i != LAYOUT_NONE; i = next) {
-        next = chain_next(zone, i);
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE; i = next) {
+        next = slab_chain_next(zone, i);
         if (!chain_member(zone, first, i, slab_load(zone, i)))
             break;
         slab_free(zone, i);

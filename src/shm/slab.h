@@ -119,6 +119,8 @@ void slab_seal(struct zone *zone, uint32_t slab, uint64_t word);
 uint32_t slab_chain_grow(struct zone *zone, bool main, uint32_t first, uint32_t last);
 /* All but the first are LARGE from now on; the first follows when its entry is published. */
 void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash);
+/* The slab after this one in its chain; LAYOUT_NONE at the end. */
+uint32_t slab_chain_next(const struct zone *zone, uint32_t slab);
 /* Free a chain whose first slab is ours (open or in reclaim). Crash: the first slab is freed last,
  * and every other is marked as ours before any is freed, so that repair finds all of them. */
 void slab_chain_free(struct zone *zone, uint32_t first);

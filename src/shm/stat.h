@@ -1,5 +1,5 @@
-/* Counters in shared memory: one array per owner slot, written by its owner only, summed by readers.
- * They outlive the process that counted; a reset remembers a baseline. No locks. */
+/* Counters in shared memory: one array per owner slot, written by its owner only, summed by
+ * readers. They outlive the process that counted; a reset remembers a baseline. No locks. */
 #ifndef SHM_STAT_H
 #define SHM_STAT_H
 
@@ -36,7 +36,7 @@ enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,
     STAT_LIST(STAT_ENUM)
 #undef STAT_ENUM
-    STAT_COUNT
+        STAT_COUNT
 };
 
 const char *stat_name(enum counter counter);
@@ -54,12 +54,12 @@ void stat_reset(struct zone *zone);
 /* What the memory is used for. bytes_* add up to at most zone_size(). */
 struct stat_memory {
     uint64_t size_bytes;
-    uint64_t index_bytes;    /* superblock, stripes, buckets, stubs, slab headers */
-    uint64_t slab_bytes;     /* one slab */
-    uint64_t slabs;          /* all of them */
+    uint64_t index_bytes; /* superblock, stripes, buckets, stubs, slab headers */
+    uint64_t slab_bytes;  /* one slab */
+    uint64_t slabs;       /* all of them */
     uint64_t slabs_free;
     uint64_t slabs_open;
-    uint64_t live_bytes;     /* entries that the table points to */
+    uint64_t live_bytes; /* entries that the table points to */
 };
 void stat_memory(const struct zone *zone, struct stat_memory *out);
 

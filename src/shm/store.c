@@ -75,88 +75,108 @@ bool store_over_locked(struct zone *zone, struct stripe *stripe, const struct st
     return true;
 }
 
-/* One more slab for a large value, taking it from others if it must be. */
-static uint32_t grow(struct zone *zone, bool main, uint32_t first, uint32_t last, uint64_t now_ms)
+/* Make room once. STORED: try again; BUSY, FULL: give up. tries: how often that was done. */
+static enum table_result make_room(struct zone *zone, uint64_t now_ms, unsigned tries)
 {
-    uint32_t slab;
-
-    for (unsigned tries = 0;; tries++) {
-        slab = slab_chain_grow(zone, main, first, last);
-        if (slab != LAYOUT_NONE || tries == TRIES || evict_one(zone, now_ms, tries) != EVICT_DONE)
-            return slab;
+    if (tries == TRIES)
+        return TABLE_FULL;
+    switch (evict_one(zone, now_ms, tries)) {
+    case EVICT_DONE:
+        return TABLE_STORED;
+    case EVICT_BUSY:
+        return TABLE_BUSY;
+    default:
+        return TABLE_FULL;
     }
 }
 
-/* Put the value into whole slabs. The first slab, or LAYOUT_NONE with nothing held. */
-static uint32_t write_large(struct zone *zone, const struct store *store, uint64_t now_ms)
+/* One more slab for a large value, taking it from others if it must be: *slab on STORED. */
+static enum table_result grow(struct zone *zone, const struct store *store, uint32_t last,
+                              uint64_t now_ms, uint32_t *slab)
+{
+    enum table_result room = TABLE_STORED;
+
+    for (unsigned tries = 0; room == TABLE_STORED; tries++) {
+        *slab = slab_chain_grow(zone, store->main, store->first_slab, last);
+        if (*slab != LAYOUT_NONE)
+            return TABLE_STORED;
+        room = make_room(zone, now_ms, tries);
+    }
+    return room;
+}
+
+/* Put the value into whole slabs. On STORED the chain is complete and ours; otherwise nothing is
+ * held. */
+static enum table_result write_large(struct zone *zone, struct store *store, uint64_t now_ms)
 {
     struct slice value = store->write->value;
-    uint32_t first = LAYOUT_NONE;
     uint32_t last = LAYOUT_NONE;
 
     for (size_t done = 0; done < value.len;) {
         size_t n = value.len - done < slab_bytes(zone) ? value.len - done : slab_bytes(zone);
-        uint32_t slab = grow(zone, store->main, first, last, now_ms);
+        uint32_t slab;
+        enum table_result result = grow(zone, store, last, now_ms, &slab);
 
-        if (slab == LAYOUT_NONE) {
-            if (first != LAYOUT_NONE)
-                slab_chain_free(zone, first);
-            return LAYOUT_NONE;
+        if (result != TABLE_STORED) {
+            if (store->first_slab != LAYOUT_NONE)
+                slab_chain_free(zone, store->first_slab);
+            return result;
         }
-        first = first == LAYOUT_NONE ? slab : first;
+        if (last == LAYOUT_NONE)
+            store->first_slab = slab;
         last = slab;
         memcpy(layout_at(zone, slab_offset(zone, slab)), value.data + done, n);
         atomic_store_explicit(&zone->slabs[slab].pos, (uint32_t)n, memory_order_release);
         done += n;
     }
-    slab_chain_ready(zone, first, store->key->hash);
-    return first;
+    slab_chain_ready(zone, store->first_slab, store->key->hash);
+    return TABLE_STORED;
 }
 
-static uint64_t find_room(struct zone *zone, struct store *store, uint64_t now_ms, uint64_t size)
+/* Write header, key, metadata, and the value unless it is large, at the end of an open slab. */
+static enum table_result write_entry(struct zone *zone, struct store *store, uint64_t size,
+                                     uint64_t now_ms)
 {
-    struct slab_want want = {
-        .size = (uint32_t)size, .expires_ms = store->write->expires_ms, .main = store->main};
-    uint64_t at;
-
-    for (unsigned tries = 0;; tries++) {
-        at = slab_append(zone, &want, now_ms, &store->place);
-        if (at != 0 || tries == TRIES || evict_one(zone, now_ms, tries) != EVICT_DONE)
-            return at;
-    }
-}
-
-enum table_result store_append(struct zone *zone, struct store *store, uint64_t now_ms)
-{
-    const struct table_key *key = store->key;
     const struct table_write *write = store->write;
-    bool large = false;
-    uint64_t size, at;
+    struct slab_want want = {
+        .size = (uint32_t)size, .expires_ms = write->expires_ms, .main = store->main};
+    uint64_t at;
     char *value;
 
-    size = entry_size(key->bytes.len, write->meta.len, write->n_tags, false, write->value.len);
-    store->first_slab = LAYOUT_NONE;
-    store->freed = LAYOUT_NONE;
-    block_feed(zone, now_ms);
-    if (size > slab_bytes(zone) / 2 && write->value.len > 0) {
-        large = true;
-        size = entry_size(key->bytes.len, write->meta.len, write->n_tags, true, 0);
-        store->first_slab = write_large(zone, store, now_ms);
-        if (store->first_slab == LAYOUT_NONE)
-            return TABLE_FULL;
+    for (unsigned tries = 0; (at = slab_append(zone, &want, now_ms, &store->place)) == 0; tries++) {
+        enum table_result room = make_room(zone, now_ms, tries);
+
+        if (room != TABLE_STORED)
+            return room;
     }
-    at = find_room(zone, store, now_ms, size);
-    if (at == 0) {
-        if (large)
-            slab_chain_free(zone, store->first_slab);
-        return TABLE_FULL;
-    }
-    value = entry_write(zone, at, key, write, store->first_slab);
-    if (!large && write->value.len > 0)
+    value = entry_write(zone, at, store->key, write, store->first_slab);
+    if (store->first_slab == LAYOUT_NONE && write->value.len > 0)
         memcpy(value, write->value.data, write->value.len);
     if (!entry_view(zone, at, &store->view))
         assert(!"an entry just written must read back");
     return TABLE_STORED;
+}
+
+enum table_result store_append(struct zone *zone, struct store *store, uint64_t now_ms)
+{
+    const struct table_write *write = store->write;
+    size_t key_len = store->key->bytes.len;
+    enum table_result result;
+    uint64_t size = entry_size(key_len, write->meta.len, write->n_tags, false, write->value.len);
+
+    store->first_slab = LAYOUT_NONE;
+    store->freed = LAYOUT_NONE;
+    block_feed(zone, now_ms);
+    if (size > slab_bytes(zone) / 2 && write->value.len > 0) {
+        size = entry_size(key_len, write->meta.len, write->n_tags, true, 0);
+        result = write_large(zone, store, now_ms);
+        if (result != TABLE_STORED)
+            return result;
+    }
+    result = write_entry(zone, store, size, now_ms);
+    if (result != TABLE_STORED && store->first_slab != LAYOUT_NONE)
+        slab_chain_free(zone, store->first_slab);
+    return result;
 }
 
 enum table_result store_begin(struct zone *zone, const struct table_key *key,

@@ -2,9 +2,22 @@
 
 #include "shm/lock.h"
 
-#include <string.h>
-
 #define PROBES 256
+
+static uint64_t hash_of(const struct stub *stub)
+{
+    return atomic_load_explicit(&stub->hash, memory_order_relaxed);
+}
+
+static uint32_t writer(const struct stub *stub, unsigned i)
+{
+    return atomic_load_explicit(&stub->writer[i], memory_order_relaxed);
+}
+
+static void set_writer(struct stub *stub, unsigned i, uint32_t owner)
+{
+    atomic_store_explicit(&stub->writer[i], (uint8_t)owner, memory_order_relaxed);
+}
 
 static uint32_t index_of(const struct zone *zone, const struct stub *stub)
 {
@@ -23,7 +36,7 @@ static struct stub *find(struct zone *zone, struct stripe *stripe, uint64_t hash
     struct stub *s = follow(zone, &stripe->stubs);
 
     lock_assert(zone, stripe);
-    while (s != NULL && s->hash != hash)
+    while (s != NULL && hash_of(s) != hash)
         s = follow(zone, &s->next);
     return s;
 }
@@ -80,15 +93,14 @@ struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t 
     lock_assert(zone, stripe);
     if (s == NULL)
         return NULL;
-    s->hash = hash;
+    atomic_store_explicit(&s->hash, hash, memory_order_relaxed);
     s->token = new_token(zone);
     s->seq = zone_seq(zone);
     s->deadline_ms = deadline_ms;
     s->waiters = 0;
     s->touched = 0;
-    memset(s->writer, 0, sizeof(s->writer));
-    if (kind == STUB_WRITE)
-        s->writer[0] = (uint8_t)zone->owner;
+    for (unsigned i = 0; i < STUB_WRITERS; i++)
+        set_writer(s, i, kind == STUB_WRITE && i == 0 ? zone->owner : 0);
     atomic_store_explicit(&s->next, atomic_load_explicit(&stripe->stubs, memory_order_relaxed),
                           memory_order_relaxed);
     atomic_store_explicit(&s->kind, (uint8_t)kind, memory_order_release);
@@ -99,7 +111,7 @@ struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t 
 static void release(struct stub *stub)
 {
     atomic_store_explicit(&stub->kind, STUB_NONE, memory_order_release);
-    stub->hash = 0;
+    atomic_store_explicit(&stub->hash, 0, memory_order_relaxed);
     stub->token = 0;
     atomic_store_explicit(&stub->claim, 0, memory_order_release);
 }
@@ -137,8 +149,8 @@ void stub_touch_locked(struct zone *zone, struct stripe *stripe, uint64_t hash)
 bool stub_enter_locked(struct zone *zone, struct stub *stub)
 {
     for (unsigned i = 0; i < STUB_WRITERS; i++) {
-        if (stub->writer[i] == 0) {
-            stub->writer[i] = (uint8_t)zone->owner;
+        if (writer(stub, i) == 0) {
+            set_writer(stub, i, zone->owner);
             return true;
         }
     }
@@ -151,11 +163,11 @@ void stub_leave_locked(struct zone *zone, struct stripe *stripe, struct stub *st
     bool others = false;
 
     for (unsigned i = 0; i < STUB_WRITERS; i++) {
-        if (!left && stub->writer[i] == owner) {
-            stub->writer[i] = 0;
+        if (!left && writer(stub, i) == owner) {
+            set_writer(stub, i, 0);
             left = true;
         }
-        others |= stub->writer[i] != 0;
+        others |= writer(stub, i) != 0;
     }
     if (!others)
         stub_remove_locked(zone, stripe, stub);
@@ -166,10 +178,10 @@ void stub_forget_locked(struct zone *zone, struct stripe *stripe, struct stub *s
     uint32_t heir = 0;
 
     for (unsigned i = 0; i < STUB_WRITERS; i++) {
-        if (stub->writer[i] == owner)
-            stub->writer[i] = 0;
-        if (stub->writer[i] != 0)
-            heir = stub->writer[i];
+        if (writer(stub, i) == owner)
+            set_writer(stub, i, 0);
+        else if (writer(stub, i) != 0)
+            heir = writer(stub, i);
     }
     if (heir == 0)
         stub_remove_locked(zone, stripe, stub);
@@ -182,7 +194,7 @@ bool stub_involves(const struct stub *stub, uint32_t owner)
     if (atomic_load_explicit(&stub->claim, memory_order_acquire) == owner)
         return true;
     for (unsigned i = 0; i < STUB_WRITERS; i++) {
-        if (((const volatile uint8_t *)stub->writer)[i] == owner)
+        if (writer(stub, i) == owner)
             return true;
     }
     return false;
@@ -210,7 +222,7 @@ unsigned stub_mend(struct zone *zone, struct stripe *stripe)
 
         if (atomic_load_explicit(&s->claim, memory_order_acquire) == 0 ||
             atomic_load_explicit(&s->kind, memory_order_acquire) == STUB_NONE ||
-            layout_stripe_of(s->hash) != number || chained(zone, stripe, s))
+            layout_stripe_of(hash_of(s)) != number || chained(zone, stripe, s))
             continue;
         release(s);
         freed++;
@@ -220,8 +232,7 @@ unsigned stub_mend(struct zone *zone, struct stripe *stripe)
 
 static void sweep_one(struct zone *zone, struct stub *s, uint64_t now_ms)
 {
-    uint64_t hash = *(const volatile uint64_t *)&s->hash;
-    struct stripe *stripe = layout_stripe(zone, hash);
+    struct stripe *stripe = layout_stripe(zone, hash_of(s));
 
     if (!lock_try(zone, stripe))
         return;

@@ -425,7 +425,7 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
     lock_assert(zone, stripe);
     for (struct bucket *b = spot.head; b != NULL; b = index_next(&a, b)) {
         for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
-            struct walk_record *r = (struct walk_record *)(void *)(zone->walk_buf + used);
+            struct walk_record *r;
             struct entry_view view;
             struct slice key;
 
@@ -440,6 +440,7 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
             used += record_bytes(key.len);
             if (used > zone->walk_cap)
                 continue;
+            r = (struct walk_record *)(void *)(zone->walk_buf + used - record_bytes(key.len));
             fill_hit(zone, &spot, &view, &r->hit);
             r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
             r->hit.ref.version = version;

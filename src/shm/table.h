@@ -24,7 +24,7 @@ enum table_result {
     TABLE_STORED,    /* the change was made */
     TABLE_CHANGED,   /* the key is not in the expected state any more: look again */
     TABLE_REJECTED,  /* rule 1: something newer happened since the operation began; not stored */
-    TABLE_BUSY,      /* the stripe stayed locked for LOCK_WAIT_MS: park and try again */
+    TABLE_BUSY,      /* a stripe stayed locked for LOCK_WAIT_MS: park and try again */
     TABLE_FULL,      /* no slab could be freed; nothing was changed */
     TABLE_TOO_LARGE, /* over zone_value_max() or zone_key_max() */
     TABLE_OVERTAKEN, /* the copy raced with a change: find again */
@@ -52,8 +52,8 @@ struct table_hit {
     uint64_t seq;        /* the sequence its operation began at */
     uint64_t expires_ms; /* boottime ms; 0 = none */
     uint32_t value_len;
-    uint32_t meta_len;   /* bytes of caller's metadata stored beside the value */
-    uint16_t flags;      /* caller's flag bits: TABLE_FLAG_USER and up */
+    uint32_t meta_len; /* bytes of caller's metadata stored beside the value */
+    uint16_t flags;    /* caller's flag bits: TABLE_FLAG_USER and up */
     /* The engine's own: where table_copy() finds the bytes. */
     uint32_t first_slab;
     uint32_t stripe;
@@ -67,22 +67,23 @@ struct table_hit {
 #define TABLE_TAGS_MAX 64
 
 /* Look a key up. now_ms: boottime (clock_now_ms()). hit: filled on TABLE_HIT and TABLE_STALE; on
- * TABLE_MISS only hit->ref. Never blocks for longer than LOCK_WAIT_MS: after three failed lock-free attempts it
- * takes the stripe's lock (read-only mappings: TABLE_OVERTAKEN). Marks the access for eviction. Results: HIT, STALE,
- * MISS, BUSY. No allocation. */
+ * TABLE_MISS only hit->ref. Never blocks for longer than LOCK_WAIT_MS: after three failed lock-free
+ * attempts it takes the stripe's lock (read-only mappings: TABLE_OVERTAKEN). Marks the access for
+ * eviction. Results: HIT, STALE, MISS, BUSY. No allocation. */
 enum table_result table_find(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                              struct table_hit *hit);
 
 /* Hint that this key is about to be looked up (multi-get): prefetches its bucket. */
 void table_prefetch(const struct zone *zone, const struct table_key *key);
 
-/* Copy what table_find() saw. meta (hit->meta_len bytes) and value (hit->value_len bytes) may each be NULL.
- * TABLE_HIT, or TABLE_OVERTAKEN: the bytes are garbage, find again. A caller overtaken
+/* Copy what table_find() saw. meta (hit->meta_len bytes) and value (hit->value_len bytes) may each
+ * be NULL. TABLE_HIT, or TABLE_OVERTAKEN: the bytes are garbage, find again. A caller overtaken
  * more than a few times uses table_read_locked(). */
-enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta, void *value);
+enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
+                             void *value);
 
-/* Find and copy under the stripe's lock: cannot be overtaken. Copies only if both lengths fit the given
- * capacities; hit has the lengths either way. HIT, STALE, MISS, BUSY. */
+/* Find and copy under the stripe's lock: cannot be overtaken. Copies only if both lengths fit the
+ * given capacities; hit has the lengths either way. HIT, STALE, MISS, BUSY. */
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                     struct table_hit *hit, void *meta, size_t meta_cap, void *value,
                                     size_t value_cap);
@@ -104,29 +105,31 @@ struct table_write {
  * two, whole. A store under a running write or fill of others is their business: see lease.h.
  * STORED, CHANGED, REJECTED (began_seq older than the last clear), BUSY, FULL (the older entry is
  * still there), TOO_LARGE. Removes a fill stub of the key: its late fill will be rejected. */
-enum table_result table_set(struct zone *zone, const struct table_key *key, const struct table_write *write,
-                            uint64_t now_ms);
+enum table_result table_set(struct zone *zone, const struct table_key *key,
+                            const struct table_write *write, uint64_t now_ms);
 
 /* Remove. expect as in table_write. STORED (it was there and valid), MISS (it was not),
  * CHANGED, BUSY. Touches stubs of the key: a fill or put under way will not store. */
-enum table_result table_delete(struct zone *zone, const struct table_key *key, const struct table_ref *expect,
-                               uint64_t now_ms);
+enum table_result table_delete(struct zone *zone, const struct table_key *key,
+                               const struct table_ref *expect, uint64_t now_ms);
 
 /* Change only the expiry, atomically; expires_ms 0 = none. STORED, CHANGED, BUSY, FULL. */
-enum table_result table_expire(struct zone *zone, const struct table_key *key, const struct table_ref *expect,
-                               uint64_t expires_ms, uint64_t now_ms);
+enum table_result table_expire(struct zone *zone, const struct table_key *key,
+                               const struct table_ref *expect, uint64_t expires_ms,
+                               uint64_t now_ms);
 
-/* Live entries and their bytes (key + value + header), summed over the stripes. Entries that a clear
- * made invalid do not count; expired and banned ones count until the sweeper has been there. */
+/* Live entries and their bytes (key + value + header), summed over the stripes. Entries that a
+ * clear made invalid do not count; expired and banned ones count until the sweeper has been there.
+ */
 uint64_t table_count(const struct zone *zone);
 uint64_t table_bytes(const struct zone *zone);
 
-/* Walk every entry that is valid now, stripe by stripe: calls visit for each of stripe number `stripe`
- * (0..table_stripes()-1) with a copy of the key made under the stripe's lock and visited after it is released.
- * Returns HIT, or BUSY when the stripe could not be locked. */
+/* Walk every entry that is valid now, stripe by stripe: calls visit for each of stripe number
+ * `stripe` (0..table_stripes()-1) with a copy of the key made under the stripe's lock and visited
+ * after it is released. Returns HIT, or BUSY when the stripe could not be locked. */
 unsigned table_stripes(const struct zone *zone);
-enum table_result table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
-                             void (*visit)(void *arg, struct slice key, const struct table_hit *hit),
-                             void *arg);
+enum table_result
+table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
+           void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg);
 
 #endif

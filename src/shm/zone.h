@@ -33,7 +33,8 @@ struct zone_options {
 /* Allocate, format, map and seal. out: this process' handle, not joined yet.
  * Errors: ERR_INVALID for sizes out of range, ERR_SYSTEM, ERR_NOMEM (populate failed; msg has both
  * figures). */
-int zone_create(const struct zone_options *options, struct zone **out, struct errmsg *msg) MUST_CHECK;
+int zone_create(const struct zone_options *options, struct zone **out,
+                struct errmsg *msg) MUST_CHECK;
 
 /* Take a slot for this process, in a mapping inherited through fork or just created. Call once
  * in each process. ERR_LIMIT when all slots are held by live processes. */

@@ -95,7 +95,7 @@ const struct command *command_find(struct slice name)
         build_index(slots);
         built = true;
     }
-    if (name.len == 0 || name.len > 32)
+    if (name.len == 0 || name.len >= COMMAND_NAME_MAX)
         return NULL;
     for (at = hash_name(name) % INDEX_SIZE; slots[at] != 0; at = (at + 1) % INDEX_SIZE)
         if (slice_ieq(name, table[slots[at] - 1].name))
@@ -106,6 +106,16 @@ const struct command *command_find(struct slice name)
 const struct command *command_at(size_t i)
 {
     return i < TABLE_LEN ? &table[i] : NULL;
+}
+
+void command_lower(const struct command *command, char out[COMMAND_NAME_MAX])
+{
+    size_t i;
+
+    for (i = 0; command->name[i] != '\0' && i < COMMAND_NAME_MAX - 1; i++)
+        out[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
+                                                                          : command->name[i]);
+    out[i] = '\0';
 }
 
 void command_run(struct call *call)
@@ -119,13 +129,9 @@ void command_run(struct call *call)
     }
     if ((command->arity > 0 && call->argc != command->arity) ||
         (command->arity < 0 && call->argc < -command->arity)) {
-        char lower[40];
-        size_t i;
+        char lower[COMMAND_NAME_MAX];
 
-        for (i = 0; command->name[i] != '\0'; i++)
-            lower[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
-                                                                                : command->name[i]);
-        lower[i] = '\0';
+        command_lower(command, lower);
         reply_error(call->out, "ERR wrong number of arguments for '%s' command", lower);
         return;
     }

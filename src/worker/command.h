@@ -54,7 +54,11 @@ struct command {
 const struct command *command_find(struct slice name);
 const struct command *command_at(size_t i); /* NULL past the end */
 
-/* Look the command up, check its arity, run it. */
+/* The command's name in lower case, as Redis prints it. out: COMMAND_NAME_MAX bytes. */
+#define COMMAND_NAME_MAX 33
+void command_lower(const struct command *command, char out[COMMAND_NAME_MAX]);
+
+/* Check the arity of call->command (NULL: unknown) and run it. */
 void command_run(struct call *call);
 
 /* ---- operations ---- */

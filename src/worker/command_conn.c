@@ -242,13 +242,9 @@ void cmd_client(struct call *call)
 
 static void describe(struct buf *out, const struct command *command)
 {
-    char lower[40];
-    size_t i;
+    char lower[COMMAND_NAME_MAX];
 
-    for (i = 0; command->name[i] != '\0'; i++)
-        lower[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
-                                                                            : command->name[i]);
-    lower[i] = '\0';
+    command_lower(command, lower);
     (void)!resp_array(out, 6);
     reply_bulk(out, slice_cstr(lower));
     reply_integer(out, command->arity);

@@ -274,6 +274,18 @@ static bool slot_is_polled(const struct worker *worker, unsigned slot)
     return false;
 }
 
+void listener_claim(struct worker *worker)
+{
+    const struct heritage *heritage = worker->heritage;
+    uint32_t adopter = atomic_load_explicit(&worker->board->adopter, memory_order_acquire);
+    uint64_t one = 1;
+
+    if (adopter == SCOREBOARD_NOBODY)
+        return;
+    if (write(heritage->wake_fds[adopter], &one, sizeof(one)) < 0 && errno != EAGAIN)
+        log_warn("cannot wake worker %u: %s", adopter, strerror(errno));
+}
+
 int listener_start(struct worker *worker, struct errmsg *msg)
 {
     const struct heritage *heritage = worker->heritage;
@@ -292,6 +304,17 @@ int listener_start(struct worker *worker, struct errmsg *msg)
     return ERR_OK;
 }
 
+/* Whether the slot's connections are this worker's: as long as its own worker does not serve. Else
+ * what is handed to the new worker would be taken away from it until the master has noticed that it
+ * serves. */
+static bool is_mine_to_serve(const struct worker *worker, unsigned slot)
+{
+    const struct scoreboard_slot *other = &worker->heritage->board->slots[slot];
+
+    return atomic_load_explicit(&other->adopter, memory_order_acquire) == worker->slot &&
+           atomic_load_explicit(&other->state, memory_order_acquire) != SLOT_SERVING;
+}
+
 void listener_adopt(struct worker *worker)
 {
     const struct scoreboard *board = worker->heritage->board;
@@ -299,8 +322,7 @@ void listener_adopt(struct worker *worker)
     if (worker->draining)
         return;
     for (unsigned slot = 0; slot < board->n_slots; slot++) {
-        bool wanted =
-            atomic_load_explicit(&board->slots[slot].adopter, memory_order_acquire) == worker->slot;
+        bool wanted = is_mine_to_serve(worker, slot);
         bool polled = slot_is_polled(worker, slot);
 
         if (slot == worker->slot)

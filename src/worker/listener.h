@@ -11,6 +11,8 @@
 
 /* Poll everything that is this slot's. */
 int listener_start(struct worker *worker, struct errmsg *msg) MUST_CHECK;
+/* This worker serves now: tell the one that has accepted for its slot. */
+void listener_claim(struct worker *worker);
 /* The scoreboard changed: adopt or release other slots' sockets. */
 void listener_adopt(struct worker *worker);
 /* Accept again after a pause for lack of descriptors; called from the tick. */

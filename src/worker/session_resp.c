@@ -46,14 +46,6 @@ static void resp_close(struct conn *conn)
     free(session);
 }
 
-/* Only this worker writes its counter: no read-modify-write is needed. */
-static void count_request(struct scoreboard_slot *board)
-{
-    uint64_t n = atomic_load_explicit(&board->requests, memory_order_relaxed);
-
-    atomic_store_explicit(&board->requests, n + 1, memory_order_relaxed);
-}
-
 /* Stage 2: run one parsed command. */
 static enum session_result run_one(struct resp_session *session)
 {
@@ -70,7 +62,7 @@ static enum session_result run_one(struct resp_session *session)
     if (must_wait(&call) || conn->n_pending >= conn->worker->heritage->config->limits.pipeline_pending)
         return SESSION_WAIT;
     call.out = conn_out(conn);
-    count_request(conn->worker->board);
+    worker_count_request(conn->worker);
     command_run(&call);
     return call.close ? SESSION_CLOSE : SESSION_MORE;
 }

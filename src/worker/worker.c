@@ -242,6 +242,7 @@ int worker_run(const struct heritage *heritage, unsigned slot)
         return WORKER_EXIT_START;
     }
     atomic_store_explicit(&worker->board->state, SLOT_SERVING, memory_order_release);
+    listener_claim(worker);
     log_debug("serving");
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     end(worker);

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,8 +47,7 @@ struct stamp {
 };
 
 struct worker {
-    pid_t pid;
-    uint32_t owner_seen;
+    pid_t pid; /* 0 = none */
 };
 
 static struct zone *zone;
@@ -313,6 +313,8 @@ static struct {
     unsigned long in_reclaim;
     unsigned long with_stub;
     unsigned long stops;
+    unsigned long suspects;
+    unsigned long repairers; /* killed while they repaired */
     struct repair_report repaired;
     uint64_t repair_ns;
     uint64_t repair_ns_max;
@@ -376,28 +378,57 @@ static void expect_nothing_left(uint32_t id)
     }
 }
 
-static void reap(struct worker *w)
+/* A repairer may die as well; whoever comes next goes on with both. */
+static void repair_by_one_who_dies(pid_t dead)
 {
     int status;
-    uint64_t begin, ns;
-    uint32_t id;
+    pid_t pid = fork();
 
-    if (waitpid(w->pid, &status, 0) != w->pid)
-        fail("waitpid", strerror(errno));
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        fail("a worker ended", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "by itself");
-    look_at_the_dead(w->pid);
-    id = owner_of(w->pid);
-    begin = clock_now_ns();
-    if (repair_process(zone, w->pid, false, &totals.repaired) != (id != 0))
+    if (pid < 0)
+        fail("fork", strerror(errno));
+    if (pid == 0) {
+        struct errmsg msg;
+
+        if (zone_join(zone, &msg) == ERR_OK)
+            repair_process(zone, dead, false, NULL);
+        pause();
+        _exit(0);
+    }
+    usleep((useconds_t)draw(600));
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    repair_process(zone, pid, false, &totals.repaired);
+    totals.repairers++;
+}
+
+static void repair(pid_t pid, uint32_t id, bool suspect)
+{
+    uint64_t begin = clock_now_ns();
+    uint64_t ns;
+
+    if (repair_process(zone, pid, suspect, &totals.repaired) != (id != 0))
         fail("repair", "it did not find the slot");
     ns = clock_now_ns() - begin;
     totals.repair_ns += ns;
     if (ns > totals.repair_ns_max)
         totals.repair_ns_max = ns;
-    if (owner_of(w->pid) != 0)
+    if (owner_of(pid) != 0)
         fail("repair", "the slot is still taken");
     expect_nothing_left(id);
+}
+
+static void reap(struct worker *w, int signal)
+{
+    int status;
+
+    if (waitpid(w->pid, &status, 0) != w->pid)
+        fail("waitpid", strerror(errno));
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != signal)
+        fail("a worker ended", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "by itself");
+    look_at_the_dead(w->pid);
+    if (signal == SIGKILL && draw(16) == 0)
+        repair_by_one_who_dies(w->pid);
+    repair(w->pid, owner_of(w->pid), signal != SIGKILL);
     w->pid = 0;
 }
 
@@ -429,12 +460,15 @@ static void stop_for_a_while(struct worker *w)
 static void kill_one(void)
 {
     struct worker *w = &workers[draw(n_workers)];
+    bool suspect;
 
     usleep((useconds_t)draw(2500));
     if (draw(64) == 0)
         stop_for_a_while(w);
-    kill(w->pid, SIGKILL);
-    reap(w);
+    suspect = draw(50) == 0;
+    kill(w->pid, suspect ? SIGABRT : SIGKILL);
+    reap(w, suspect ? SIGABRT : SIGKILL);
+    totals.suspects += suspect;
     totals.kills++;
     sweep_tick(zone, clock_now_ms(), (struct sweep_budget){4096, 2000000});
     spawn(w);
@@ -446,7 +480,7 @@ static void kill_all(void)
     for (unsigned i = 0; i < n_workers; i++)
         kill(workers[i].pid, SIGKILL);
     for (unsigned i = 0; i < n_workers; i++) {
-        reap(&workers[i]);
+        reap(&workers[i], SIGKILL);
         totals.kills++;
     }
     expect_sound(false);
@@ -454,8 +488,10 @@ static void kill_all(void)
 
 static void report(void)
 {
-    printf("kills %lu: %lu in a lock, %lu in reclaim, %lu with a stub; %lu stops\n", totals.kills,
-           totals.in_lock, totals.in_reclaim, totals.with_stub, totals.stops);
+    printf("kills %lu: %lu in a lock, %lu in reclaim, %lu with a stub; %lu suspect, %lu repairers, "
+           "%lu stops\n",
+           totals.kills, totals.in_lock, totals.in_reclaim, totals.with_stub, totals.suspects,
+           totals.repairers, totals.stops);
     printf("repaired: %u locks, %u slots, %u slabs, %u stubs; %.1f us on average, %.1f at most\n",
            totals.repaired.locks, totals.repaired.slots, totals.repaired.slabs,
            totals.repaired.stubs, (double)totals.repair_ns / 1e3 / (double)totals.kills,
@@ -472,8 +508,10 @@ static void setup(void)
                                    .size_bytes = number("STRESS_BYTES", 8u << 20),
                                    .key_max_bytes = 1024,
                                    .populate = true};
+    struct rlimit no_core = {0, 0};
     struct errmsg msg;
 
+    setrlimit(RLIMIT_CORE, &no_core);
     seed = number("STRESS_SEED", clock_now_ns()) | 1;
     printf("STRESS_SEED=%llu\n", (unsigned long long)seed);
     n_workers = (unsigned)number("STRESS_WORKERS", 3);

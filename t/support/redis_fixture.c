@@ -3,6 +3,7 @@
 #include "common/clock.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,23 +18,24 @@ static void on_heart(uv_timer_t *timer)
 
 void redis_fixture_init(struct redis_fixture *fixture, const char *server)
 {
-    *fixture = (struct redis_fixture){
-        .config = {.enabled = true,
-                   .server = (char *)(uintptr_t)server,
-                   .user = (char *)(uintptr_t) "",
-                   .password = (char *)(uintptr_t) "",
-                   .channel = (char *)(uintptr_t) "cachetastic:invalidate",
-                   .pool_size = 2,
-                   .connect_timeout_ms = 1000,
-                   .command_timeout_ms = 1000,
-                   .attempts = 3,
-                   .retry_delay_ms = 20,
-                   .deadline_ms = 5000,
-                   .reconnect_min_ms = 20,
-                   .reconnect_max_ms = 100,
-                   .queue_max = 10000,
-                   .breaker_failures = 3,
-                   .breaker_open_ms = 300}};
+    *fixture =
+        (struct redis_fixture){.config = {.enabled = true,
+                                          .server = (char *)(uintptr_t)server,
+                                          .user = (char *)(uintptr_t) "",
+                                          .password = (char *)(uintptr_t) "",
+                                          .channel = (char *)(uintptr_t) "cachetastic:invalidate",
+                                          .pool_size = 2,
+                                          .connect_timeout_ms = 1000,
+                                          .command_timeout_ms = 1000,
+                                          .attempts = 3,
+                                          .retry_delay_ms = 20,
+                                          .deadline_ms = 5000,
+                                          .reconnect_min_ms = 20,
+                                          .reconnect_max_ms = 100,
+                                          .queue_max = 10000,
+                                          .breaker_failures = 3,
+                                          .breaker_open_ms = 300}};
+    signal(SIGPIPE, SIG_IGN);
     ck_assert_int_eq(uv_loop_init(&fixture->loop), 0);
     uv_timer_init(&fixture->loop, &fixture->heart);
     uv_timer_start(&fixture->heart, on_heart, 5, 5);
@@ -87,7 +89,8 @@ void redis_fixture_until(struct redis_fixture *fixture, const bool *done)
     }
 }
 
-void redis_fixture_until_count(struct redis_fixture *fixture, const unsigned *count, unsigned target)
+void redis_fixture_until_count(struct redis_fixture *fixture, const unsigned *count,
+                               unsigned target)
 {
     uint64_t give_up = clock_now_ms() + PATIENCE_MS;
 
@@ -105,7 +108,8 @@ void redis_fixture_sleep(struct redis_fixture *fixture, unsigned ms)
         uv_run(&fixture->loop, UV_RUN_ONCE);
 }
 
-static void remember(const struct reply *reply, enum reply_type *type, char text[64], int64_t *integer)
+static void remember(const struct reply *reply, enum reply_type *type, char text[64],
+                     int64_t *integer)
 {
     *type = reply->type;
     *integer = reply->integer;
@@ -128,7 +132,8 @@ void redis_call_done(struct pool_call *call, int status, const struct reply *rep
     self->len = reply->str.len;
     self->n_items = reply->n_items;
     for (size_t i = 0; i < reply->n_items && i < REPLY_ITEMS; i++)
-        remember(&reply->items[i], &self->items[i].type, self->items[i].text, &self->items[i].integer);
+        remember(&reply->items[i], &self->items[i].type, self->items[i].text,
+                 &self->items[i].integer);
 }
 
 static int split(const char *command, struct slice *argv)
@@ -145,7 +150,8 @@ static int split(const char *command, struct slice *argv)
     return argc;
 }
 
-void redis_call_send_batch(struct redis_fixture *fixture, struct redis_call *call, const char *const *commands)
+void redis_call_send_batch(struct redis_fixture *fixture, struct redis_call *call,
+                           const char *const *commands)
 {
     struct slice argv[BATCH_MAX][ARGS_MAX];
     struct pool_command list[BATCH_MAX];
@@ -176,7 +182,8 @@ void redis_call_run(struct redis_fixture *fixture, struct redis_call *call, cons
     redis_fixture_until(fixture, &call->done);
 }
 
-void redis_call_expect(const struct redis_call *call, int status, enum reply_type type, const char *text)
+void redis_call_expect(const struct redis_call *call, int status, enum reply_type type,
+                       const char *text)
 {
     ck_assert_msg(call->status == status, "ended with %s", err_name(call->status));
     if (status != ERR_OK)

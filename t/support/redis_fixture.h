@@ -15,7 +15,8 @@ struct redis_fixture {
     bool gone;
 };
 
-/* A configuration with short times for this server. The breaker opens after three failures, for 300 ms. */
+/* A configuration with short times for this server. The breaker opens after three failures, for 300
+ * ms. */
 void redis_fixture_init(struct redis_fixture *fixture, const char *server);
 /* After changes to the configuration. */
 void redis_fixture_open(struct redis_fixture *fixture);
@@ -24,7 +25,8 @@ void redis_fixture_fini(struct redis_fixture *fixture);
 
 /* Turn the loop until *done is true; fails the test after ten seconds. */
 void redis_fixture_until(struct redis_fixture *fixture, const bool *done);
-void redis_fixture_until_count(struct redis_fixture *fixture, const unsigned *count, unsigned target);
+void redis_fixture_until_count(struct redis_fixture *fixture, const unsigned *count,
+                               unsigned target);
 void redis_fixture_sleep(struct redis_fixture *fixture, unsigned ms);
 
 #define REPLY_ITEMS 8
@@ -49,10 +51,12 @@ struct redis_call {
 /* Send one command, its arguments separated by single spaces. */
 void redis_call_send(struct redis_fixture *fixture, struct redis_call *call, const char *command);
 /* Send several back to back: a NULL-terminated list of such. */
-void redis_call_send_batch(struct redis_fixture *fixture, struct redis_call *call, const char *const *commands);
+void redis_call_send_batch(struct redis_fixture *fixture, struct redis_call *call,
+                           const char *const *commands);
 /* Send and wait. */
 void redis_call_run(struct redis_fixture *fixture, struct redis_call *call, const char *command);
-void redis_call_expect(const struct redis_call *call, int status, enum reply_type type, const char *text);
+void redis_call_expect(const struct redis_call *call, int status, enum reply_type type,
+                       const char *text);
 /* Its done() as above, for calls that are sent by other means. */
 void redis_call_done(struct pool_call *call, int status, const struct reply *reply);
 

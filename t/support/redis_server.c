@@ -56,9 +56,21 @@ static bool answers(int port)
 static void run(const struct redis_server *server)
 {
     char port[8], log_file[128];
-    const char *argv[ARGS_MAX] = {"redis-server", "--port",   port,         "--bind",    "127.0.0.1",
-                                  "--dir",        server->dir, "--unixsocket", server->unix_address + 5,
-                                  "--save",       "",         "--appendonly", "no",      "--daemonize", "no"};
+    const char *argv[ARGS_MAX] = {"redis-server",
+                                  "--port",
+                                  port,
+                                  "--bind",
+                                  "127.0.0.1",
+                                  "--dir",
+                                  server->dir,
+                                  "--unixsocket",
+                                  server->unix_address + 5,
+                                  "--save",
+                                  "",
+                                  "--appendonly",
+                                  "no",
+                                  "--daemonize",
+                                  "no"};
     int n = 15, fd;
 
     snprintf(port, sizeof(port), "%d", server->port);

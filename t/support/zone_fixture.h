@@ -35,6 +35,12 @@ long read_value(struct zone *z, const struct table_key *key, uint64_t now_ms, vo
 
 uint64_t counter(enum counter which);
 
+/* Run one suite on a small zone, made anew and checked for each test. Returns main()'s status. */
+int zone_suite(const char *name, const TTest *const *tests, size_t n);
+#define ZONE_SUITE(name, ...)                                                                      \
+    zone_suite(name, (const TTest *const[]){__VA_ARGS__},                                          \
+               sizeof((const TTest *const[]){__VA_ARGS__}) / sizeof(const TTest *))
+
 /* xorshift64*: the same numbers on every machine. */
 uint64_t next_random(uint64_t *state);
 /* A seed from the environment (SHM_SEED) or the clock; printed, so that a failure can be replayed.

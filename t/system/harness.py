@@ -82,16 +82,22 @@ class Daemon:
         self.process = subprocess.Popen(self.argv, cwd=self.directory, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=open(self.log, "ab"))
         try:
-            wait_until(self.answers, 15, "the daemon answering PING")
+            wait_until(self.serves, 15, "every worker serving")
         except AssertionError:
             raise AssertionError(f"the daemon did not start:\n{self.log.read_text()}")
         return self
 
     def answers(self):
+        try:
+            return self.client().ping()
+        except (redis.exceptions.RedisError, OSError):
+            return False
+
+    def serves(self):
         if self.process.poll() is not None:
             raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log.read_text()}")
         try:
-            return self.client().ping()
+            return all(worker["state"] == "serving" for worker in self.stats()["workers"])
         except (redis.exceptions.RedisError, OSError):
             return False
 

@@ -7,8 +7,6 @@ import pytest
 
 from harness import DAEMON, ROOT
 
-pytestmark = pytest.mark.asan
-
 
 def run(*argv, env=None):
     return subprocess.run([str(DAEMON), *argv], capture_output=True, text=True, timeout=30,

@@ -379,6 +379,24 @@ END_TEST
 
 /* ---- outages ---- */
 
+START_TEST(a_read_without_an_answer_is_sent_again)
+{
+    struct late late = {.sink = {late_place}, .op = {.done = late_done}};
+    struct cache_info info;
+
+    old_in_redis();
+    redis_server_freeze(&server, true);
+    ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), SLICE_LIT("k"), &late.sink, &late.op,
+                               &info), CACHE_PENDING);
+    fixture_run(&f, 600); /* beyond command_timeout, within the deadline */
+    redis_server_freeze(&server, false);
+    finish_late(&late);
+    ck_assert_int_eq(late.status, CACHE_OK);
+    ck_assert_uint_eq(counter(STAT_RETRIES), 1);
+    ck_assert_uint_eq(counter(STAT_FALLBACKS), 0);
+}
+END_TEST
+
 START_TEST(without_redis_memory_takes_over)
 {
     struct cache_change incr = {.kind = CHANGE_INCR, .delta = 1};
@@ -541,6 +559,7 @@ int main(void)
     tcase_add_test(tc, a_late_fill_without_interference_is_stored);
     tcase_add_loop_test(tc, a_late_fill_loses_to_anything_newer, 0, 5);
     tcase_add_test(tc, overlapping_puts_leave_the_key_absent);
+    tcase_add_test(tc, a_read_without_an_answer_is_sent_again);
     tcase_add_test(tc, without_redis_memory_takes_over);
     tcase_add_test(tc, without_a_backup_it_says_so);
     tcase_add_test(tc, stale_entries_serve_while_redis_is_down_only);

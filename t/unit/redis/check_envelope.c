@@ -72,8 +72,10 @@ END_TEST
 /* The bytes themselves: other programs and later versions read them. */
 START_TEST(format_is_fixed)
 {
-    encode((struct envelope){
-        .content_type = SLICE_LIT("a/b"), .client_flags = 5, .created_wall_ms = 0x0102, .value = SLICE_LIT("v")});
+    encode((struct envelope){.content_type = SLICE_LIT("a/b"),
+                             .client_flags = 5,
+                             .created_wall_ms = 0x0102,
+                             .value = SLICE_LIT("v")});
     ck_assert(slice_eq(buf_slice(&stored), SLICE_LIT("\x93"
                                                      "CTE\1\0\x20\0"
                                                      "\1\3\0a/b"
@@ -151,8 +153,10 @@ START_TEST(every_truncation)
     struct envelope got;
     size_t header;
 
-    encode((struct envelope){
-        .content_type = SLICE_LIT("a/b"), .client_flags = 5, .created_wall_ms = 9, .value = SLICE_LIT("v")});
+    encode((struct envelope){.content_type = SLICE_LIT("a/b"),
+                             .client_flags = 5,
+                             .created_wall_ms = 9,
+                             .value = SLICE_LIT("v")});
     header = buf_len(&stored) - 1;
     for (size_t cut = 4; cut < header; cut++)
         ck_assert_int_eq(decode(buf_head(&stored), cut, &got), ERR_INVALID);

@@ -28,9 +28,10 @@ START_TEST(wire_format)
     expect_json(MESSAGE_DELETE, SLICE_LIT("\xff\xfe"),
                 "{\"event\":{\"action\":\"delete\",\"cache\":\"default\",\"key_b64\":\"//4=\"},"
                 "\"node_id\":\"00ff11ee22dd33cc\"}");
-    expect_json(MESSAGE_DELETE, SLICE_LIT("a/\"\\\xc3\xa4"),
-                "{\"event\":{\"action\":\"delete\",\"cache\":\"default\",\"key\":\"a/\\\"\\\\\xc3\xa4\"},"
-                "\"node_id\":\"00ff11ee22dd33cc\"}");
+    expect_json(
+        MESSAGE_DELETE, SLICE_LIT("a/\"\\\xc3\xa4"),
+        "{\"event\":{\"action\":\"delete\",\"cache\":\"default\",\"key\":\"a/\\\"\\\\\xc3\xa4\"},"
+        "\"node_id\":\"00ff11ee22dd33cc\"}");
 }
 END_TEST
 
@@ -86,18 +87,23 @@ static void expect_decoded(const char *json, enum message_action action, const c
 
 START_TEST(what_others_send)
 {
-    expect_decoded("{\"node_id\":\"n\",\"event\":{\"key\":\"k\",\"cache\":\"default\",\"action\":\"delete\"}}",
-                   MESSAGE_DELETE, "default", "k");
+    expect_decoded(
+        "{\"node_id\":\"n\",\"event\":{\"key\":\"k\",\"cache\":\"default\",\"action\":\"delete\"}}",
+        MESSAGE_DELETE, "default", "k");
     expect_decoded("{\"event\":{\"action\":\"delete\",\"key\":\"k\"},\"node_id\":\"n\"}",
                    MESSAGE_DELETE, "default", "k");
-    expect_decoded("{\"event\":{\"action\":\"clear\",\"cache\":\"a\",\"key\":null},\"node_id\":\"n\"}",
-                   MESSAGE_CLEAR, "a", NULL);
-    expect_decoded("{\"event\":{\"action\":\"clear\",\"cache\":null,\"x\":[1]},\"y\":{},\"node_id\":\"n\"}",
-                   MESSAGE_CLEAR, "default", NULL);
-    expect_decoded("{\"event\":{\"action\":\"delete\",\"cache\":\"a\",\"key\":-42},\"node_id\":\"n\"}",
-                   MESSAGE_DELETE, "a", "-42");
-    expect_decoded("{\"event\":{\"action\":\"warm_up\",\"cache\":\"a\",\"key\":{}},\"node_id\":\"n\"}",
-                   MESSAGE_OTHER, "a", NULL);
+    expect_decoded(
+        "{\"event\":{\"action\":\"clear\",\"cache\":\"a\",\"key\":null},\"node_id\":\"n\"}",
+        MESSAGE_CLEAR, "a", NULL);
+    expect_decoded(
+        "{\"event\":{\"action\":\"clear\",\"cache\":null,\"x\":[1]},\"y\":{},\"node_id\":\"n\"}",
+        MESSAGE_CLEAR, "default", NULL);
+    expect_decoded(
+        "{\"event\":{\"action\":\"delete\",\"cache\":\"a\",\"key\":-42},\"node_id\":\"n\"}",
+        MESSAGE_DELETE, "a", "-42");
+    expect_decoded(
+        "{\"event\":{\"action\":\"warm_up\",\"cache\":\"a\",\"key\":{}},\"node_id\":\"n\"}",
+        MESSAGE_OTHER, "a", NULL);
 }
 END_TEST
 
@@ -155,8 +161,13 @@ START_TEST(base64_vectors)
 {
     static const struct {
         const char *bytes, *text;
-    } vectors[] = {{"", ""},          {"f", "Zg=="},        {"fo", "Zm8="},        {"foo", "Zm9v"},
-                   {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+    } vectors[] = {{"", ""},
+                   {"f", "Zg=="},
+                   {"fo", "Zm8="},
+                   {"foo", "Zm9v"},
+                   {"foob", "Zm9vYg=="},
+                   {"fooba", "Zm9vYmE="},
+                   {"foobar", "Zm9vYmFy"}};
 
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         struct slice bytes = slice_cstr(vectors[i].bytes);
@@ -174,7 +185,8 @@ END_TEST
 
 START_TEST(base64_strict)
 {
-    static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Z===", "====", "Zm 9", "Zm9v\n"};
+    static const char *const bad[] = {
+        "Z", "Zg", "Zg=", "Zg==Zg==", "Zh==", "Zm9=", "Z===", "====", "Zm 9", "Zm9v\n"};
     char out[16];
     size_t len;
 

@@ -106,7 +106,8 @@ START_TEST(the_first_error_of_a_batch)
     redis_fixture_open(&f);
     redis_call_send_batch(&f, &call, bad_queue);
     redis_fixture_until(&f, &call.done);
-    redis_call_expect(&call, ERR_OK, REPLY_ERROR, "ERR wrong number of arguments for 'get' command");
+    redis_call_expect(&call, ERR_OK, REPLY_ERROR,
+                      "ERR wrong number of arguments for 'get' command");
     redis_call_run(&f, &call, "SET text x");
     redis_call_send_batch(&f, &call, bad_start);
     redis_fixture_until(&f, &call.done);
@@ -247,8 +248,9 @@ END_TEST
 
 START_TEST(bad_addresses)
 {
-    static const char *const bad[] = {"", "host", "host:", ":6379", "host:0", "host:65536", "host:6x",
-                                      "::1:6379", "[::1:6379", "[]:6379", "unix:"};
+    static const char *const bad[] = {"",          "host",       "host:",   ":6379",
+                                      "host:0",    "host:65536", "host:6x", "::1:6379",
+                                      "[::1:6379", "[]:6379",    "unix:"};
     static const char *const good[] = {"host:6379", "[::1]:6379", "10.0.0.1:1", "unix:/run/x"};
     struct pool *pool;
     struct errmsg msg;

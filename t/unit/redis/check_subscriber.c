@@ -86,7 +86,8 @@ static struct subscriber_stats stats(void)
 static void publish(const char *json)
 {
     struct redis_call call = {.call.done = redis_call_done};
-    struct slice argv[] = {SLICE_LIT("PUBLISH"), SLICE_LIT("cachetastic:invalidate"), slice_cstr(json)};
+    struct slice argv[] = {SLICE_LIT("PUBLISH"), SLICE_LIT("cachetastic:invalidate"),
+                           slice_cstr(json)};
     struct pool_command command = {3, argv};
 
     pool_send(f.pool, &call.call, &command, 1);
@@ -100,7 +101,8 @@ START_TEST(messages_of_others)
     open_all();
     redis_fixture_until_count(&f, &n_confirmed, 1);
     ck_assert(stats().confirmed);
-    publish("{\"event\":{\"action\":\"delete\",\"cache\":\"users\",\"key\":\"k1\"},\"node_id\":\"other\"}");
+    publish("{\"event\":{\"action\":\"delete\",\"cache\":\"users\",\"key\":\"k1\"},\"node_id\":"
+            "\"other\"}");
     redis_fixture_until_count(&f, &n_messages, 1);
     ck_assert_int_eq(last_action, MESSAGE_DELETE);
     ck_assert_str_eq(last_key, "users/k1");

@@ -232,8 +232,10 @@ static void write_for_ever(uint32_t owner, unsigned seed)
 
     for (;;) {
         seed = seed * 1664525u + 1013904223u;
-        journal_add(journal, owner, seed >> 8 & 3, key_of(seed >> 10 & 255, 8 + (seed >> 20) % 500));
-        if (journal_count(journal) > seed >> 22 && journal_next(journal, 0, &cache, key, &len, &ticket) == 1)
+        journal_add(journal, owner, seed >> 8 & 3,
+                    key_of(seed >> 10 & 255, 8 + (seed >> 20) % 500));
+        if (journal_count(journal) > seed >> 22 &&
+            journal_next(journal, 0, &cache, key, &len, &ticket) == 1)
             journal_done(journal, owner, cache, slice_make(key, len), ticket);
     }
 }
@@ -249,7 +251,8 @@ static void reap_and_repair(pid_t pid, uint32_t owner)
     journal_repair(journal, MASTER);
 }
 
-/* A hundred processes, one after the other, each killed at a random moment while it writes alone. */
+/* A hundred processes, one after the other, each killed at a random moment while it writes alone.
+ */
 START_TEST(killed_while_writing)
 {
     struct slice marker = SLICE_LIT("written before all that");
@@ -310,7 +313,8 @@ START_TEST(what_was_added_survives_the_kill)
 }
 END_TEST
 
-/* The lock of a dead owner that nobody has reaped costs a bounded wait, then distrust, never a hang. */
+/* The lock of a dead owner that nobody has reaped costs a bounded wait, then distrust, never a
+ * hang. */
 START_TEST(a_held_lock_is_distrust)
 {
     unsigned tries;

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ static struct scoreboard *board;
 static struct fake fakes[N_WORKERS];
 static struct heritage_socket sockets[3]; /* [0] shared, [1] and [2]: one a slot */
 static struct sockaddr_un addresses[3];
+static int wake[N_WORKERS];
 
 /* An abstract address (no file), chosen by the kernel. */
 static int listen_somewhere(struct sockaddr_un *address, socklen_t *len)
@@ -62,11 +64,16 @@ static void setup(void)
     }
     for (int i = 0; i < N_WORKERS; i++)
         ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pairs[i]), 0);
+    for (int i = 0; i < N_WORKERS; i++) {
+        wake[i] = eventfd(0, EFD_NONBLOCK);
+        ck_assert_int_ge(wake[i], 0);
+    }
     for (unsigned w = 0; w < N_WORKERS; w++) {
         fake_start(&fakes[w], w, N_WORKERS, board);
         fakes[w].heritage.sockets = sockets;
         fakes[w].heritage.n_sockets = 3;
         memcpy(fakes[w].heritage.handover_fds, pairs, sizeof(pairs));
+        memcpy(fakes[w].heritage.wake_fds, wake, sizeof(wake));
         ck_assert_int_eq(listener_start(fakes[w].worker, &msg), ERR_OK);
     }
     for (int i = 0; i < 3; i++)
@@ -161,6 +168,7 @@ END_TEST
 
 START_TEST(adopts_and_releases_a_slot)
 {
+    uint64_t rings;
     int client;
 
     /* Worker 1 dies: its polls are gone, its socket and its inbox stay. */
@@ -179,8 +187,10 @@ START_TEST(adopts_and_releases_a_slot)
     close(client);
     turns();
 
-    /* Worker 1 is back. */
-    atomic_store(&board->slots[1].adopter, SCOREBOARD_NOBODY);
+    /* Worker 1 is back: that alone ends it, before the master has noticed. */
+    atomic_store(&board->slots[1].state, SLOT_SERVING);
+    listener_claim(fakes[1].worker);
+    ck_assert_int_eq(read(wake[0], &rings, sizeof(rings)), sizeof(rings));
     listener_adopt(fakes[0].worker);
     client = dial(2);
     turns();
