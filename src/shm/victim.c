@@ -82,7 +82,7 @@ static void count(const struct zone *zone, uint32_t index, struct census *sum)
     const struct slab *slab = &zone->slabs[index];
     enum slab_state state = slab_state(slab_load(zone, index));
 
-    if (state == SLAB_FREE)
+    if (state == SLAB_FREE || state == SLAB_INDEX)
         return;
     sum->small += !slab_is_main(zone, index);
     sum->entries += load32(&slab->live);
