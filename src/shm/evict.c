@@ -349,7 +349,7 @@ enum evict_result evict_one(struct zone *zone, uint64_t now_ms, unsigned tries)
         struct reclaim reclaim;
 
         if (slab == LAYOUT_NONE)
-            return EVICT_NONE;
+            return victim_elsewhere(zone) ? EVICT_BUSY : EVICT_NONE;
         if (tries >= EVICT_PATIENCE)
             mode = EVICT_DROP;
         if (!evict_claim(zone, slab, mode, &reclaim))

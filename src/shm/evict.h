@@ -67,7 +67,8 @@ enum evict_result evict_run(struct zone *zone, struct reclaim *reclaim, uint64_t
                             struct evict_budget *budget, bool wait);
 
 /* Reclaim one slab now (a store that found none free). tries: how often it has done so for this one
- * store. DONE, NONE, or BUSY: what could go is behind locks that stayed taken. */
+ * store. DONE, NONE, or BUSY: what could go is behind locks that stayed taken, or in the
+ * hands of other processes. */
 enum evict_result evict_one(struct zone *zone, uint64_t now_ms, unsigned tries);
 
 /* Remove an entry that is in the way: the counters of why. Returns as index_unlink_locked(). */

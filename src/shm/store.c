@@ -79,7 +79,7 @@ bool store_over_locked(struct zone *zone, struct stripe *stripe, const struct st
 static enum table_result make_room(struct zone *zone, uint64_t now_ms, unsigned tries)
 {
     if (tries == TRIES)
-        return TABLE_FULL;
+        return TABLE_BUSY; /* others took each slab that this one made free */
     switch (evict_one(zone, now_ms, tries)) {
     case EVICT_DONE:
         return TABLE_STORED;

@@ -1,5 +1,6 @@
 #include "shm/victim.h"
 
+#define SURVEYS     64 /* at most, when others are faster at each */
 #define SMALL_SHARE 10 /* the small queue is one part in so many */
 
 /* A large value goes as one: its first slab stands for all of them. */
@@ -161,22 +162,40 @@ static bool main_is_due(const struct zone *zone)
     return atomic_load_explicit(&zone->sb->n_small, memory_order_relaxed) <= share;
 }
 
+static uint32_t take(struct zone *zone, uint64_t now_ms, bool any, enum evict_mode *mode)
+{
+    uint32_t slab = take_hollow(zone, now_ms);
+    bool main;
+
+    *mode = slab != LAYOUT_NONE ? EVICT_COMPACT : EVICT_QUEUE;
+    if (slab != LAYOUT_NONE)
+        return slab;
+    main = main_is_due(zone);
+    slab = take_oldest(zone, main);
+    return slab == LAYOUT_NONE && any ? take_oldest(zone, !main) : slab;
+}
+
 uint32_t victim_choose(struct zone *zone, uint64_t now_ms, enum evict_mode *mode)
 {
-    for (int round = 0; round < 2; round++) {
-        uint32_t slab = take_hollow(zone, now_ms);
-        bool main;
+    uint32_t slab = take(zone, now_ms, false, mode);
 
-        *mode = slab != LAYOUT_NONE ? EVICT_COMPACT : EVICT_QUEUE;
-        if (slab == LAYOUT_NONE) {
-            main = main_is_due(zone);
-            slab = take_oldest(zone, main);
-            if (slab == LAYOUT_NONE && round > 0)
-                slab = take_oldest(zone, !main);
-        }
-        if (slab != LAYOUT_NONE)
-            return slab;
+    for (unsigned i = 0; slab == LAYOUT_NONE && i < SURVEYS; i++) {
         survey(zone, now_ms);
+        if (zone->hollow.n + zone->oldest[0].n + zone->oldest[1].n == 0)
+            return LAYOUT_NONE;
+        slab = take(zone, now_ms, true, mode); /* none when others were faster */
     }
-    return LAYOUT_NONE;
+    return slab;
+}
+
+bool victim_elsewhere(const struct zone *zone)
+{
+    for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
+        uint64_t word = slab_load(zone, i);
+
+        if ((slab_state(word) == SLAB_RECLAIM || slab_state(word) == SLAB_OPEN) &&
+            slab_owner(word) != zone->owner)
+            return true;
+    }
+    return false;
 }

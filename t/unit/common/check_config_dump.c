@@ -48,6 +48,7 @@ static const char full[] =
     "user = \"root\"; group = \"root\"; workers = 7; pid_file = \"/run/x.pid\";\n"
     "log_file = \"/var/log/a \\\"b\\\" \\\\ \\x01.log\"; log_level = \"debug\";\n"
     "sweep_interval = \"1500ms\"; respawn_min = \"2s\"; respawn_max = \"1m\";\n"
+    "huge_pages = true; mlock = true;\n"
     "api_token_file = \"%s\"; api_hosts = ( \"a.example\", \"b.example\" );\n"
     "limits = { connections = 99; key = \"2K\"; value = \"100K\"; resp_args = 99;\n"
     "  resp_inline = \"1K\"; http_line = \"1K\"; http_header = \"3K\"; http_header_count = 33;\n"

@@ -2,6 +2,7 @@
 #include "shm/repair.h"
 
 #include "shm/ban.h"
+#include "shm/block.h"
 #include "shm/evict.h"
 #include "shm/index.h"
 #include "shm/lock.h"
@@ -138,6 +139,8 @@ static void die_with_overflow_bucket(void)
     struct index_array a = index_array(zone, stripe);
     struct bucket *head = index_head(&a, key.hash);
 
+    block_expect(zone);
+    block_feed(zone, NOW);
     take(&key);
     index_begin_locked(zone, stripe, head, 0, 0);
     if (spill_take_locked(zone, stripe) != NULL)
@@ -156,8 +159,16 @@ static void die_after_storing(void)
         die();
 }
 
+/* In a zone of 4 MiB workers share their slabs; here each has its own. */
+static void larger_zone(void)
+{
+    zone_close();
+    zone_open(32u << 20, 1024);
+}
+
 START_TEST(open_slabs_are_sealed_and_entries_stay)
 {
+    larger_zone();
     repair_after(die_after_storing, false);
     ck_assert_uint_eq(report.slabs, 1);
     ck_assert_str_eq(get("theirs"), "v");
@@ -166,6 +177,7 @@ END_TEST
 
 START_TEST(a_suspect_process_loses_what_it_had_open)
 {
+    larger_zone();
     put("mine", "v");
     repair_after(die_after_storing, true);
     ck_assert_ptr_null(get("theirs"));

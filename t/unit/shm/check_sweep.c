@@ -70,7 +70,8 @@ START_TEST(slabs_whose_last_expiry_has_passed_are_dropped)
     ck_assert_uint_eq(counter(STAT_EXPIRATIONS), 0);
     sweep_tick(zone, NOW + 1000, ample);
     stat_memory(zone, &after);
-    ck_assert_uint_gt(after.slabs_free, before.slabs_free + 20);
+    /* 300 entries of 3 kB fill more than ten slabs of any size that this zone can have. */
+    ck_assert_uint_gt(after.slabs_free, before.slabs_free + 10);
     ck_assert_uint_gt(counter(STAT_EXPIRATIONS), 250);
     ck_assert_uint_eq(counter(STAT_EVICTIONS), 0);
 }
@@ -138,7 +139,7 @@ START_TEST(the_free_reserve_is_kept)
     fill_expiring(3000, 0);
     sweep_tick(zone, NOW, ample);
     stat_memory(zone, &memory);
-    ck_assert_uint_ge(memory.slabs_free, 2);
+    ck_assert_uint_ge(memory.slabs_free, memory.slabs / 50);
 }
 END_TEST
 
