@@ -304,6 +304,7 @@ struct zone {
 
     struct victims hollow; /* mostly dead; then the oldest of the two queues */
     struct victims oldest[2];
+    bool hollow_more; /* there were more of them than the list takes */
 
     struct reclaim pending; /* the sweeper's */
     struct sweep_walk walk;

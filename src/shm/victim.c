@@ -122,6 +122,7 @@ static void survey(struct zone *zone, uint64_t now_ms)
         else
             remember(&zone->oldest[slab_is_main(zone, i)], cap, i, age_rank(zone, i));
     }
+    zone->hollow_more = zone->hollow.n == cap;
     turn(&zone->hollow);
     turn(&zone->oldest[0]);
     turn(&zone->oldest[1]);
@@ -168,7 +169,7 @@ static uint32_t take(struct zone *zone, uint64_t now_ms, bool any, enum evict_mo
     bool main;
 
     *mode = slab != LAYOUT_NONE ? EVICT_COMPACT : EVICT_QUEUE;
-    if (slab != LAYOUT_NONE)
+    if (slab != LAYOUT_NONE || (zone->hollow_more && !any))
         return slab;
     main = main_is_due(zone);
     slab = take_oldest(zone, main);
