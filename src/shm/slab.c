@@ -201,6 +201,7 @@ static bool open_shared(struct zone *zone, uint32_t size)
         if (slab_state(word) != SLAB_SEALED || !has_room(zone, index - 1, size) ||
             !slab_move(zone, index - 1, word, SLAB_OPEN, zone->owner))
             continue;
+        atomic_thread_fence(memory_order_release); /* as in open_free() */
         zone->open[0] = index;
         if (has_room(zone, index - 1, size)) /* again, now that it is ours */
             return true;
