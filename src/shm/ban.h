@@ -24,7 +24,9 @@ void ban_tag(struct zone *zone, struct slice tag);
 /* Bans not yet retired. */
 unsigned ban_active(const struct zone *zone);
 
-/* For src/shm: whether a ban newer than seq matches the key. */
+/* For src/shm: whether a ban newer than seq matches the key. The entry's own number is not raised
+ * after the test: a clear that took a lower number may not have published it yet, and the entry
+ * would outlive it. */
 bool ban_hits(const struct zone *zone, struct slice key, uint64_t seq);
 
 /* For the sweeper: the bans recorded now (seqs: 256 places), and, after a walk over every entry

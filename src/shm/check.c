@@ -254,6 +254,13 @@ static void check_doubles(struct check *c)
     }
 }
 
+/* Whether an owner id belongs to a living process. */
+static bool owner_alive(const struct zone *zone, uint32_t id)
+{
+    return id >= 1 && id <= ZONE_MAX_OWNERS &&
+           process_alive(atomic_load(&layout_owner(zone, id)->identity));
+}
+
 static int check_range(struct check *c, unsigned first, unsigned n)
 {
     for (unsigned i = first; i < first + n && i < LAYOUT_STRIPES; i++) {
@@ -262,20 +269,17 @@ static int check_range(struct check *c, unsigned first, unsigned n)
 
         for (int round = 0; round < LOCK_ROUNDS && !locked; round++)
             locked = lock_take(c->zone, stripe);
-        if (!locked)
+        if (!locked) {
+            snprintf(c->report->first, sizeof(c->report->first),
+                     "stripe %u stayed locked by owner %u, which is %s", i, lock_owner(stripe),
+                     owner_alive(c->zone, lock_owner(stripe)) ? "alive" : "dead");
             return ERR_TIMEOUT;
+        }
         check_stripe(c, stripe);
         if (c->live)
             lock_drop(c->zone, stripe);
     }
     return ERR_OK;
-}
-
-/* Whether an owner id belongs to a living process. */
-static bool owner_alive(const struct zone *zone, uint32_t id)
-{
-    return id >= 1 && id <= ZONE_MAX_OWNERS &&
-           process_alive(atomic_load(&layout_owner(zone, id)->identity));
 }
 
 static void check_used(struct check *c, uint32_t i)

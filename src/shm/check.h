@@ -14,7 +14,7 @@ struct check_report {
 /* Check everything. live: other processes are writing; each stripe is locked for its check and
  * only rules that hold at every instant count. Not live: also totals, slab accounting, no odd
  * version, no lock held, no owner's leftovers. Returns ERR_OK and the report (problems may be > 0),
- * or ERR_TIMEOUT when a stripe could not be locked. */
+ * or ERR_TIMEOUT when a stripe could not be locked (report->first says by whom). */
 int check_zone(struct zone *zone, bool live, struct check_report *report) MUST_CHECK;
 
 /* The same for stripes [first, first + n) only, added to the report: a live check in steps. */

@@ -21,6 +21,17 @@ struct repair {
     struct repair_report *report;
 };
 
+/* Whether a slot is taken by a process that is no more. */
+static bool owner_died(const struct zone *zone, uint32_t id)
+{
+    uint64_t identity;
+
+    if (id == 0 || id > ZONE_MAX_OWNERS)
+        return false;
+    identity = atomic_load(&layout_owner(zone, id)->identity);
+    return identity != 0 && !process_alive(identity);
+}
+
 /* Whether a slot word leads to an entry that belongs in this chain. */
 static bool slot_sane(struct zone *zone, const struct stripe *stripe, const struct index_array *a,
                       const struct bucket *head, uint64_t word)
@@ -196,8 +207,7 @@ static bool take(struct repair *r, struct stripe *stripe)
         if (lock_take(r->zone, stripe))
             return true;
         holder = lock_owner(stripe);
-        if (holder != 0 && holder <= ZONE_MAX_OWNERS && holder != r->zone->owner &&
-            !process_alive(atomic_load(&layout_owner(r->zone, holder)->identity))) {
+        if (holder != r->zone->owner && owner_died(r->zone, holder)) {
             struct repair other = *r;
 
             other.dead = holder;
@@ -228,10 +238,19 @@ static bool settle_large(struct repair *r, uint32_t first)
     return linked || !moved;
 }
 
-/* Later slabs of a chain that the dead one was building or freeing: ours, so that the walk along
- * the chain from its first slab can go through them to those that are nobody's yet. */
-static void take_body(struct repair *r, uint32_t slab, uint64_t word)
+/* Later slabs of a chain that a dead process was building or freeing: ours, so that the walk along
+ * the chain from its first slab can go through them to those that are nobody's yet. Of any dead
+ * process: one may have died repairing after another, and the chain is in the hands of both. */
+static void take_body(struct repair *r, uint32_t slab)
 {
+    uint64_t word = slab_load(r->zone, slab);
+    uint32_t flags = atomic_load_explicit(&r->zone->slabs[slab].flags, memory_order_relaxed);
+
+    if ((flags & SLAB_BODY) == 0 ||
+        (slab_state(word) != SLAB_OPEN && slab_state(word) != SLAB_RECLAIM) ||
+        slab_owner(word) == r->zone->owner ||
+        (slab_owner(word) != r->dead && !owner_died(r->zone, slab_owner(word))))
+        return;
     if (slab_move(r->zone, slab, word, SLAB_RECLAIM, r->zone->owner))
         r->report->slabs++;
 }
@@ -330,10 +349,8 @@ static void repair_slabs(struct repair *r)
         if (owned(r, i, 0, &word))
             repair_slab(r, i, word);
     }
-    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
-        if (owned(r, i, SLAB_BODY, &word))
-            take_body(r, i, word);
-    }
+    for (uint32_t i = 0; i < r->zone->g.n_slabs; i++)
+        take_body(r, i);
     for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
         if (owned(r, i, SLAB_HEAD, &word))
             repair_head(r, i);

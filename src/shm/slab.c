@@ -260,6 +260,7 @@ static bool open_shared(struct zone *zone, const struct slab_want *want)
             slab_is_main(zone, index - 1) != want->main ||
             !slab_move(zone, index - 1, word, SLAB_OPEN, zone->owner))
             continue;
+        atomic_thread_fence(memory_order_release); /* before it is refilled: see open_free() */
         zone->open[place] = index;
         /* Again, now that it is ours. */
         if (has_room(zone, index - 1, want->size) && slab_is_main(zone, index - 1) == want->main)
