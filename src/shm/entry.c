@@ -1,11 +1,20 @@
 #include "shm/entry.h"
 
 #include <string.h>
+/* The functions as inlines of this file: keys are short, and a call into the library costs as much as
+ * hashing one. */
+#define XXH_INLINE_ALL 1
 #include <xxhash.h>
 
 uint64_t entry_hash(const struct zone *zone, const void *data, size_t len)
 {
     return XXH3_64bits_withSeed(data, len, zone->seed);
+}
+
+/* Here, and not with the rest of table.h, for the hash as an inline. */
+struct table_key table_key(const struct zone *zone, struct slice bytes)
+{
+    return (struct table_key){bytes, XXH3_64bits_withSeed(bytes.data, bytes.len, zone->seed)};
 }
 
 uint64_t entry_expiry_pack(const struct zone *zone, uint64_t expires_ms)
@@ -18,40 +27,24 @@ uint64_t entry_expiry_pack(const struct zone *zone, uint64_t expires_ms)
     return expires_ms < ENTRY_EXPIRY_MAX ? expires_ms : ENTRY_EXPIRY_MAX;
 }
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define COPY_STRING 1
-#else
-#define COPY_STRING 0
-#endif
-
-/* Long copies: the string instruction is opaque to the compiler and about twice as fast as words.
- */
-static bool copy_string(void *dst, const char *src, size_t len)
+/* By words, the last one overlapping. */
+bool entry_equal_long(const char *moving, const char *steady, size_t len)
 {
-#if COPY_STRING
-    if (len >= 512) {
-        __asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(len) : : "memory");
-        return true;
+    size_t i = 0;
+
+    for (; i + 8 <= len; i += 8) {
+        if (entry_load64(moving + i) != entry_load64(steady + i))
+            return false;
     }
-#else
-    (void)dst;
-    (void)src;
-    (void)len;
-#endif
-    return false;
-}
-
-void entry_copy(void *dst, const char *src, size_t len)
-{
-    char *out = dst;
-    size_t i;
-
-    if (copy_string(dst, src, len))
-        return;
-    for (i = 0; i + 8 <= len; i += 8)
-        *(entry_u64 *)(out + i) = entry_load64(src + i);
-    for (; i < len; i++)
-        out[i] = ((const volatile char *)src)[i];
+    if (i == len)
+        return true;
+    if (len >= 8)
+        return entry_load64(moving + len - 8) == entry_load64(steady + len - 8);
+    for (; i < len; i++) {
+        if (((const volatile char *)moving)[i] != steady[i])
+            return false;
+    }
+    return true;
 }
 
 static uint32_t write_words(struct zone *zone, struct entry *e, const struct table_write *write,

@@ -20,6 +20,10 @@
 #include "shm/entry.h"
 #include "shm/slab.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 /* Table word: heads 24 | changes 20 | shrinks 20. */
 #define INDEX_HEADS_MASK    ((UINT64_C(1) << 24) - 1)
 #define INDEX_CHANGE        (UINT64_C(1) << 24)
@@ -137,6 +141,30 @@ static inline struct bucket *index_next(const struct index_array *a, const struc
     return layout_at(a->zone, at);
 }
 
+/* The slots of a bucket whose tag fits, one bit in each eighth: slot i is bit 8 * i. Only a first
+ * look: the words are to be loaded again. Without a branch, because which slot it will be cannot be
+ * foretold. */
+static inline uint64_t index_match(const struct bucket *bucket, uint64_t tag)
+{
+#if defined(__SSE2__)
+    const volatile __m128i *line = (const volatile __m128i *)(const void *)bucket;
+    const __m128i tags = _mm_set1_epi16((short)tag);
+    uint64_t a = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[0], tags));
+    uint64_t b = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[1], tags));
+    uint64_t c = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[2], tags));
+    uint64_t d = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[3], tags));
+
+    /* A word's tag is its bytes 6 and 7; the first word is the bucket's header. */
+    return (a | b << 16 | c << 32 | d << 48) >> 15 & UINT64_C(0x01010101010101);
+#else
+    uint64_t bits = 0;
+
+    for (unsigned i = 0; i < LAYOUT_SLOTS; i++)
+        bits |= (uint64_t)(index_load(bucket, i) >> SLOT_TAG_SHIFT == tag) << 8 * i;
+    return bits;
+#endif
+}
+
 /* Find a key in its chain. Returns whether it is there, valid or not; then spot and view are
  * filled, else spot->head only. Without the lock the answer counts only after the caller's version
  * check. */
@@ -150,10 +178,11 @@ static inline bool index_find(const struct zone *zone, const struct index_array 
     spot->head = index_head(a, key->hash);
     spot->word = 0;
     for (struct bucket *b = spot->head; b != NULL && hops > 0; b = index_next(a, b), hops--) {
-        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+        for (uint64_t bits = index_match(b, tag); bits != 0; bits &= bits - 1) {
+            unsigned i = (unsigned)__builtin_ctzll(bits) / 8;
             uint64_t word = index_load(b, i);
 
-            if (word >> SLOT_TAG_SHIFT != tag || word == 0 || (word & SLOT_LINK))
+            if (word == 0 || (word & SLOT_LINK))
                 continue;
             if (!entry_view(zone, index_offset(word), view) ||
                 !entry_has_key(zone, view, key->bytes))

@@ -48,8 +48,8 @@ static int open_file(const struct zone_options *options, struct memory *m, struc
 static int map_file(const struct zone_options *options, struct memory *m, struct errmsg *msg)
 {
     uint64_t spare = options->huge_pages ? HUGE_PAGE : 0;
-    char *place = mmap(NULL, m->size + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                       -1, 0);
+    char *place =
+        mmap(NULL, m->size + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     char *base = place;
 
     if (place == MAP_FAILED)

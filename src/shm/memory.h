@@ -11,7 +11,8 @@ struct memory {
 };
 
 /* Make options->size_bytes (already whole pages) of it. What cannot be had but is only faster (huge
- * pages, interleaving) is logged and left out. On failure nothing is held. ERR_SYSTEM, ERR_NOMEM. */
+ * pages, interleaving) is logged and left out. On failure nothing is held. ERR_SYSTEM, ERR_NOMEM.
+ */
 int memory_create(const struct zone_options *options, uint64_t size, struct memory *memory,
                   struct errmsg *msg) MUST_CHECK;
 void memory_destroy(struct memory *memory);

@@ -14,8 +14,8 @@ struct room {
     char source[320]; /* what sets it: "MemAvailable", or a limit's file; for people */
 };
 
-/* root: in front of /proc and /sys, "" but in tests. Control groups of version 2 (memory.max) and of
- * version 1 (memory.limit_in_bytes), each with all its ancestors; memory that holds cached files
+/* root: in front of /proc and /sys, "" but in tests. Control groups of version 2 (memory.max) and
+ * of version 1 (memory.limit_in_bytes), each with all its ancestors; memory that holds cached files
  * counts as free there, as it does in MemAvailable. What cannot be read sets no bound. */
 void room_find(const char *root, struct room *room);
 

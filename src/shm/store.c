@@ -19,14 +19,10 @@ static enum table_result check_sizes(const struct zone *zone, const struct table
     return TABLE_STORED;
 }
 
-/* Entries above this are never overwritten in place: a worker may be sending their bytes from the
- * zone, and a short copy is all that should happen under a lock. */
-#define IN_PLACE_MAX 4096
-
 static bool fits(struct zone *zone, const struct table_write *write, const struct entry_view *view,
                  uint64_t now_ms)
 {
-    if ((view->flags & ENTRY_LARGE) || view->size > IN_PLACE_MAX ||
+    if ((view->flags & ENTRY_LARGE) || view->size > STORE_IN_PLACE_MAX ||
         view->meta_len != write->meta.len || view->n_tags != write->n_tags)
         return false;
     return entry_size(view->key_len, view->meta_len, view->n_tags, false, write->value.len) ==

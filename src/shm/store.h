@@ -6,6 +6,10 @@
 
 #include "shm/index.h"
 
+/* Entries above this are never overwritten in place: a worker may be sending their bytes from the
+ * zone, and a short copy is all that should happen under a lock. */
+#define STORE_IN_PLACE_MAX 4096
+
 struct store {
     const struct table_key *key;
     const struct table_write *write;

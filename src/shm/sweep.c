@@ -60,7 +60,7 @@ static uint32_t reserve(const struct zone *zone)
 {
     uint32_t n = zone->g.n_slabs / 50;
 
-    return n < SLAB_KEPT ? SLAB_KEPT : n;
+    return n < SLAB_KEPT + 1 ? SLAB_KEPT + 1 : n;
 }
 
 static void keep_reserve(struct zone *zone, struct tick *tick)

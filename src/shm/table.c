@@ -2,6 +2,7 @@
 
 #include "shm/index.h"
 #include "shm/lock.h"
+#include "shm/plain.h"
 #include "shm/store.h"
 #include "shm/stub.h"
 #include "shm/valid.h"
@@ -10,11 +11,6 @@
 #include <string.h>
 
 #define FIND_TRIES 3
-
-struct table_key table_key(const struct zone *zone, struct slice bytes)
-{
-    return (struct table_key){bytes, entry_hash(zone, bytes.data, bytes.len)};
-}
 
 /* Raise the access bits while they are below 7: hot keys are not written. A lost race is no loss.
  */
@@ -112,8 +108,9 @@ static enum table_result find_locked(struct zone *zone, struct stripe *stripe,
     return result;
 }
 
-enum table_result table_find(struct zone *zone, const struct table_key *key, uint64_t now_ms,
-                             struct table_hit *hit)
+static enum table_result __attribute__((noinline)) find_any(struct zone *zone,
+                                                            const struct table_key *key,
+                                                            uint64_t now_ms, struct table_hit *hit)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
     enum table_result result;
@@ -132,11 +129,101 @@ enum table_result table_find(struct zone *zone, const struct table_key *key, uin
     return result;
 }
 
+/* Whether a plainly found entry counts without a closer look: no event since that could concern it,
+ * and not expired. Fills value. */
+static inline bool plainly_valid(const struct zone *zone, const struct plain *p, uint64_t now_ms,
+                                 struct table_value *value)
+{
+    const struct events *ev = zone->events;
+    uint64_t seq = p->w0 & LAYOUT_SEQ_MASK;
+    uint64_t expiry = p->w1 & ENTRY_EXPIRY_MAX;
+
+    if (seq < atomic_load_explicit(&ev->last_clear, memory_order_acquire) ||
+        seq < atomic_load_explicit(&ev->ban_newest, memory_order_acquire) ||
+        seq < atomic_load_explicit(&ev->epoch, memory_order_relaxed))
+        return false;
+    value->len = atomic_load_explicit(&p->entry->value_len, memory_order_relaxed);
+    value->flags = (uint16_t)(p->w0 >> 48) & (uint16_t)~ENTRY_FLAGS_OWN;
+    value->expires_ms = 0;
+    if (expiry == 0)
+        return true;
+    value->expires_ms = zone->base_ms + expiry;
+    return now_ms < value->expires_ms;
+}
+
+static inline void mark_plain(const struct plain *p)
+{
+    struct index_spot spot = {.bucket = p->head, .slot = p->slot, .word = p->word};
+
+    mark_access(&spot);
+}
+
+/* What nearly every read is. false: find_any() has to look. */
+static inline bool find_plain(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                              struct table_hit *hit)
+{
+    struct plain p;
+    struct table_value value;
+
+    if (!plain_seek(zone, key, &p) || !plainly_valid(zone, &p, now_ms, &value) ||
+        !plain_unchanged(&p))
+        return false;
+    hit->ref.bucket = (uint64_t)((const char *)p.head - zone->base);
+    hit->ref.version = p.version;
+    hit->ref.shrinks = index_shrinks(p.table);
+    hit->ref.slot = index_identity(p.word);
+    hit->seq = p.w0 & LAYOUT_SEQ_MASK;
+    hit->expires_ms = value.expires_ms;
+    hit->value_len = value.len;
+    hit->meta_len = 0;
+    hit->flags = value.flags;
+    hit->first_slab = LAYOUT_NONE;
+    hit->stripe = layout_stripe_of(key->hash);
+    hit->at = p.at + ENTRY_HEADER + key->bytes.len;
+    mark_plain(&p);
+    return true;
+}
+
+enum table_result table_find(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                             struct table_hit *hit)
+{
+    if (!LAYOUT_LOCKED_READS && find_plain(zone, key, now_ms, hit))
+        return TABLE_HIT;
+    return find_any(zone, key, now_ms, hit);
+}
+
 void table_prefetch(const struct zone *zone, const struct table_key *key)
 {
     struct index_array a = index_array(zone, layout_stripe(zone, key->hash));
 
     __builtin_prefetch(index_head(&a, key->hash));
+}
+
+/* The entries in a head bucket whose tag fits: the header's line and the next, where small values
+ * end. */
+static void prefetch_entries(const struct zone *zone, const struct table_key *key)
+{
+    struct index_array a = index_array(zone, layout_stripe(zone, key->hash));
+    const struct bucket *head = index_head(&a, key->hash);
+    uint64_t tag = layout_tag(key->hash);
+
+    for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+        uint64_t word = index_load(head, i);
+
+        if (word >> SLOT_TAG_SHIFT != tag || (word & SLOT_LINK))
+            continue;
+        /* A slot may hold anything: to prefetch a wrong address is harmless. */
+        __builtin_prefetch(layout_at(zone, index_offset(word)));
+        __builtin_prefetch(layout_at(zone, index_offset(word) + LAYOUT_LINE));
+    }
+}
+
+void table_prefetch_many(const struct zone *zone, const struct table_key *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        table_prefetch(zone, &keys[i]);
+    for (size_t i = 0; i < n; i++)
+        prefetch_entries(zone, &keys[i]);
 }
 
 /* A large value, slab by slab; false: the chain is not what the header said (it is being freed). */
@@ -185,8 +272,9 @@ static bool ref_unchanged(const struct zone *zone, uint32_t stripe, const struct
            index_shrinks(atomic_load_explicit(table, memory_order_relaxed)) == ref->shrinks;
 }
 
-enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
-                             void *value)
+static enum table_result __attribute__((noinline)) copy_any(struct zone *zone,
+                                                            const struct table_hit *hit, void *meta,
+                                                            void *value)
 {
     bool whole;
 
@@ -201,6 +289,18 @@ enum table_result table_copy(struct zone *zone, const struct table_hit *hit, voi
         whole = copy_bytes(zone, hit, meta, value) && ref_unchanged(zone, hit->stripe, &hit->ref);
     }
     return whole ? TABLE_HIT : TABLE_OVERTAKEN;
+}
+
+enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
+                             void *value)
+{
+    uint64_t at = hit->at + hit->meta_len;
+
+    if (LAYOUT_LOCKED_READS || meta != NULL || value == NULL || hit->first_slab != LAYOUT_NONE ||
+        at + hit->value_len > zone->slabs_end)
+        return copy_any(zone, hit, meta, value);
+    entry_copy(value, layout_at(zone, at), hit->value_len);
+    return ref_unchanged(zone, hit->stripe, &hit->ref) ? TABLE_HIT : TABLE_OVERTAKEN;
 }
 
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
@@ -218,6 +318,48 @@ enum table_result table_read_locked(struct zone *zone, const struct table_key *k
         result = TABLE_MISS; /* cannot be: what the table points to is whole */
     lock_drop(zone, stripe);
     return result;
+}
+
+static enum table_result __attribute__((noinline)) get_any(struct zone *zone,
+                                                           const struct table_key *key,
+                                                           uint64_t now_ms, void *buf, size_t cap,
+                                                           struct table_value *value)
+{
+    struct table_hit hit;
+    enum table_result result = TABLE_OVERTAKEN;
+    bool copied = false;
+
+    for (int i = 0; i < FIND_TRIES && !copied; i++) {
+        result = table_find(zone, key, now_ms, &hit);
+        if (result != TABLE_HIT && result != TABLE_STALE)
+            return result;
+        copied = hit.value_len > cap || table_copy(zone, &hit, NULL, buf) == TABLE_HIT;
+    }
+    if (!copied)
+        result = table_read_locked(zone, key, now_ms, &hit, NULL, TABLE_META_MAX, buf, cap);
+    if (result != TABLE_HIT && result != TABLE_STALE)
+        return result;
+    *value = (struct table_value){hit.expires_ms, hit.value_len, hit.flags};
+    return hit.value_len > cap ? TABLE_TOO_LARGE : result;
+}
+
+enum table_result table_get(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                            void *buf, size_t cap, struct table_value *value)
+{
+    struct plain p;
+    uint64_t at;
+
+    if (LAYOUT_LOCKED_READS || !plain_seek(zone, key, &p) ||
+        !plainly_valid(zone, &p, now_ms, value))
+        return get_any(zone, key, now_ms, buf, cap, value);
+    at = p.at + ENTRY_HEADER + key->bytes.len;
+    if (value->len > cap || at + value->len > zone->slabs_end)
+        return get_any(zone, key, now_ms, buf, cap, value);
+    entry_copy(buf, layout_at(zone, at), value->len);
+    if (!plain_unchanged(&p))
+        return get_any(zone, key, now_ms, buf, cap, value);
+    mark_plain(&p);
+    return TABLE_HIT;
 }
 
 /* Whether the chain is as the ref saw it, and what it saw still counts. */
@@ -264,13 +406,72 @@ static enum table_result set_locked(struct zone *zone, struct stripe *stripe, st
     return TABLE_STORED;
 }
 
+/* What the key has now, and the lock's holder may replace: counted as any other entry, in a slab
+ * that is never dropped for its expiry. Sizes are equal, so no count changes. */
+static bool over_plain_locked(struct zone *zone, const struct table_key *key,
+                              const struct table_write *write, const struct plain *p)
+{
+    struct slab *slab = &zone->slabs[slab_of(zone, p->at)];
+    uint64_t counted = atomic_load_explicit(&p->stripe->count_seq, memory_order_relaxed);
+    uint64_t flags = write->flags & (uint16_t)~ENTRY_FLAGS_OWN;
+    uint64_t seq = zone_seq(zone);
+    uint64_t word = index_identity(p->word);
+
+    lock_assert(zone, p->stripe);
+    if (!plain_unchanged(p) || (p->w0 & LAYOUT_SEQ_MASK) < counted ||
+        counted < atomic_load_explicit(&zone->events->last_clear, memory_order_acquire) ||
+        atomic_load_explicit(&slab->max_expiry, memory_order_relaxed) != SLAB_NEVER)
+        return false;
+    layout_raise(&slab->max_seq, seq);
+    index_begin_locked(zone, p->stripe, p->head, word, word);
+    atomic_store_explicit(&p->entry->w0, seq | flags << 48, memory_order_relaxed);
+    atomic_store_explicit(&p->entry->w1, (uint64_t)key->bytes.len << 40, memory_order_relaxed);
+    atomic_store_explicit(&p->entry->value_len, (uint32_t)write->value.len, memory_order_relaxed);
+    if (write->value.len > 0)
+        memcpy((char *)p->entry + ENTRY_HEADER + key->bytes.len, write->value.data,
+               write->value.len);
+    index_end_locked(zone, p->stripe, p->head);
+    stub_touch_locked(zone, p->stripe, key->hash);
+    return true;
+}
+
+/* What nearly every store of a known key is: unconditional, without expiry, in place of an ordinary
+ * entry that takes as many bytes. One look, made before the lock. false: anything else, and nothing
+ * was done. */
+static bool set_plain(struct zone *zone, const struct table_key *key,
+                      const struct table_write *write)
+{
+    struct plain p;
+    uint32_t old_len;
+    bool stored;
+
+    if (LAYOUT_LOCKED_READS || write->expect != NULL || write->began_seq != 0 ||
+        write->expires_ms != 0 || write->meta.len != 0 || write->n_tags != 0 ||
+        write->value.len > STORE_IN_PLACE_MAX / 2 || key->bytes.len > STORE_IN_PLACE_MAX / 4 ||
+        !plain_seek(zone, key, &p))
+        return false;
+    old_len = atomic_load_explicit(&p.entry->value_len, memory_order_relaxed);
+    if (entry_size(key->bytes.len, 0, 0, false, old_len) !=
+            entry_size(key->bytes.len, 0, 0, false, write->value.len) ||
+        !lock_try(zone, p.stripe))
+        return false;
+    stored = over_plain_locked(zone, key, write, &p);
+    lock_drop(zone, p.stripe);
+    if (stored)
+        stat_add(zone, STAT_IN_PLACE, 1);
+    return stored;
+}
+
 enum table_result table_set(struct zone *zone, const struct table_key *key,
                             const struct table_write *write, uint64_t now_ms)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
     struct store store;
-    enum table_result result = store_look(zone, key, write, now_ms, &store);
+    enum table_result result;
 
+    if (set_plain(zone, key, write))
+        return TABLE_STORED;
+    result = store_look(zone, key, write, now_ms, &store);
     if (result != TABLE_STORED)
         return result;
     if (store.fits) {

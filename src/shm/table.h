@@ -76,6 +76,10 @@ enum table_result table_find(struct zone *zone, const struct table_key *key, uin
 /* Hint that this key is about to be looked up (multi-get): prefetches its bucket. */
 void table_prefetch(const struct zone *zone, const struct table_key *key);
 
+/* The same for several at once, entries included: first every bucket, then, those being on their
+ * way, what their slots point to. Worth it from about four keys on. */
+void table_prefetch_many(const struct zone *zone, const struct table_key *keys, size_t n);
+
 /* Copy what table_find() saw. meta (hit->meta_len bytes) and value (hit->value_len bytes) may each
  * be NULL. TABLE_HIT, or TABLE_OVERTAKEN: the bytes are garbage, find again. A caller overtaken
  * more than a few times uses table_read_locked(). */
@@ -87,6 +91,19 @@ enum table_result table_copy(struct zone *zone, const struct table_hit *hit, voi
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                     struct table_hit *hit, void *meta, size_t meta_cap, void *value,
                                     size_t value_cap);
+
+/* What table_get() found, beside the bytes. */
+struct table_value {
+    uint64_t expires_ms; /* as in table_hit */
+    uint32_t len;
+    uint16_t flags;
+};
+
+/* Find and copy in one step, for values that are small or whose length is known: half the work of
+ * the two. buf: room for cap bytes. HIT, STALE, MISS, BUSY as table_find(); TOO_LARGE: value->len
+ * bytes are more than cap, nothing was copied. Never OVERTAKEN. Metadata is left out. */
+enum table_result table_get(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                            void *buf, size_t cap, struct table_value *value);
 
 /* One store. */
 struct table_write {

@@ -15,7 +15,7 @@
 
 #define VALUE_MAX      (UINT32_MAX - UINT32_C(0xffff))
 /* Large slabs lose less at their ends (half an entry each), many slabs are the finer queues: 128 KiB
- * to 1 MiB, and less where a zone is so small that it would have fewer than SLABS_WANTED. */
+ * to 1 MiB, but 32 KiB where a zone would have fewer than SLABS_WANTED of those. */
 #define SLAB_SHIFT_MIN 15
 #define SLAB_SHIFT_LOW 17
 #define SLAB_SHIFT_MAX 20
@@ -115,8 +115,8 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
     g->n_ghosts = clamp(size / GHOST_SPACE / LAYOUT_GHOSTS, 1, UINT32_C(1) << 26);
     plan_index(g);
     plan_slabs(g, shift > need ? shift : need);
-    while (g->n_slabs < SLABS_WANTED && g->slab_shift > SLAB_SHIFT_MIN && need < g->slab_shift)
-        plan_slabs(g, g->slab_shift - 1);
+    if (g->n_slabs < SLABS_WANTED)
+        plan_slabs(g, need);
     if (g->n_slabs < SLABS_LEAST)
         return err_set(msg, ERR_INVALID,
                        "a zone of %llu bytes is too small for keys of %u bytes: it needs %llu",
