@@ -194,7 +194,7 @@ int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct inde
 int index_seek(struct zone *zone, const struct table_key *key, struct index_spot *spot,
                struct entry_view *view)
 {
-    const struct stripe *stripe = layout_stripe(zone, key->hash);
+    struct stripe *stripe = layout_stripe(zone, key->hash);
 
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
         uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
@@ -209,6 +209,13 @@ int index_seek(struct zone *zone, const struct table_key *key, struct index_spot
         if (index_unchanged(head, version) &&
             atomic_load_explicit(&stripe->table, memory_order_relaxed) == table)
             return found;
+    }
+    if (LAYOUT_LOCKED_READS && lock_take(zone, stripe)) {
+        struct index_array a = index_array(zone, stripe);
+        bool found = index_find(zone, &a, key, spot, view);
+
+        lock_drop(zone, stripe);
+        return found;
     }
     return -1;
 }

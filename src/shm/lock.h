@@ -2,8 +2,9 @@
  *
  * Order: a process holds at most one stripe's lock, ever; nothing else is a lock. The slab states
  * and stub claims are single CAS words and may be changed under it.
- * Never under it: system calls (but the futex), memory allocation, logging, callbacks, copying of
- * values into the zone, freeing of slabs. Waiting is bounded (LOCK_WAIT_MS) and every sleep is
+ * Never under it: system calls (but the futex), memory allocation, logging, callbacks, freeing of
+ * slabs, copying of values into the zone (but small ones that are overwritten in place, and one that
+ * changed while it was being moved). Waiting is bounded (LOCK_WAIT_MS) and every sleep is
  * timed: an owner may die between storing 0 and waking, so a wake-up is never relied on.
  *
  * Recovery: a dead owner's id stays in the word, so nobody else gets in until repair.c has looked.
