@@ -252,13 +252,34 @@ bool grow_split_locked(struct zone *zone, struct stripe *stripe)
 
 /* --- merging ---------------------------------------------------------------------------------- */
 
-static bool fits_one(const struct index_array *a, struct bucket *x, struct bucket *y)
+static unsigned count_chain(const struct index_array *a, struct bucket *head)
 {
     _Atomic uint64_t *last;
+    unsigned n = 0;
 
-    /* One slot less than there are, or the next entry would make it overflow. */
-    return index_next(a, x) == NULL && index_next(a, y) == NULL &&
-           count_slots(x, &last) + count_slots(y, &last) < LAYOUT_SLOTS;
+    for (struct bucket *b = head; b != NULL; b = index_next(a, b))
+        n += count_slots(b, &last) - (index_next(a, b) != NULL);
+    return n;
+}
+
+/* The head is odd. fresh: what the chain becomes longer with when it is full, or NULL. */
+static void append_chain(struct zone *zone, const struct index_array *a, struct bucket *to,
+                         struct bucket *from, struct bucket *fresh)
+{
+    for (struct bucket *b = from; b != NULL; b = index_next(a, b)) {
+        for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
+            uint64_t word = index_load(b, i);
+            _Atomic uint64_t *hole;
+
+            if (word == 0 || (word & SLOT_LINK))
+                continue;
+            hole = first_hole(a, to, NULL);
+            if (hole != NULL)
+                set_word(hole, word);
+            else
+                grow_extend(zone, a, to, fresh, word);
+        }
+    }
 }
 
 bool grow_merge_locked(struct zone *zone, struct stripe *stripe)
@@ -266,27 +287,36 @@ bool grow_merge_locked(struct zone *zone, struct stripe *stripe)
     struct index_array a = index_array(zone, stripe);
     uint32_t n = a.primary - 1;
     struct bucket *to, *from;
+    struct bucket *fresh = NULL;
+    unsigned entries;
 
     lock_assert(zone, stripe);
     if (a.primary <= UINT32_C(1) << zone->g.block_shift)
         return false; /* its first block stays */
     from = index_bucket(&a, n);
     to = index_bucket(&a, parent(n));
-    if (!fits_one(&a, from, to))
+    entries = count_chain(&a, from) + count_chain(&a, to);
+    if (entries > 2 * LAYOUT_SLOTS - 1)
         return false;
-    index_begin_locked(zone, stripe, to, 0, 0);
-    for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
-        if (index_load(from, i) != 0)
-            set_word(first_hole(&a, to, NULL), index_load(from, i));
+    index_intend_locked(zone, stripe, to);
+    if (entries > LAYOUT_SLOTS && index_next(&a, to) == NULL) {
+        fresh = spill_take_locked(zone, stripe);
+        if (fresh == NULL) {
+            index_relent_locked(zone, stripe);
+            return false;
+        }
     }
+    index_begin_locked(zone, stripe, to, 0, 0);
+    append_chain(zone, &a, to, from, fresh);
     /* Odd from now on; whoever has seen an entry there looks again. */
     atomic_store_explicit(&from->version, atomic_load(&from->version) | 1, memory_order_relaxed);
     publish_heads(stripe, n, false);
+    abandon(zone, stripe, &a, from);
     index_end_locked(zone, stripe, to);
     return true;
 }
 
-void grow_trim_locked(struct zone *zone, struct stripe *stripe)
+bool grow_trim_locked(struct zone *zone, struct stripe *stripe)
 {
     struct index_array a = index_array(zone, stripe);
     uint32_t i = ((a.primary - 1) >> zone->g.block_shift) + 1;
@@ -299,12 +329,14 @@ void grow_trim_locked(struct zone *zone, struct stripe *stripe)
         at++;
     }
     if (i >= zone->g.head_blocks || atomic_load(at) == 0)
-        return;
+        return false;
     line = atomic_load(at);
     /* The memory will be something else: nobody may take its words for versions any more. */
     publish_heads(stripe, a.primary, true);
     atomic_store_explicit(at, 0, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
-    if (!block_give(zone, line))
-        atomic_store_explicit(at, line, memory_order_release);
+    if (block_give(zone, line))
+        return true;
+    atomic_store_explicit(at, line, memory_order_release);
+    return false;
 }

@@ -17,11 +17,12 @@ bool grow_due(const struct stripe *stripe);
 /* One more bucket. false: the index may not grow now; then the intent is left set. */
 bool grow_split_locked(struct zone *zone, struct stripe *stripe);
 
-/* One less, if the last one and the one it came from fit into one. */
+/* One less, if the last one and the one it came from fit into one with at most one overflow bucket.
+ */
 bool grow_merge_locked(struct zone *zone, struct stripe *stripe);
 
-/* Return one block of heads beyond those in use. */
-void grow_trim_locked(struct zone *zone, struct stripe *stripe);
+/* Return one block of heads beyond those in use. false: there is none, or it could not be. */
+bool grow_trim_locked(struct zone *zone, struct stripe *stripe);
 
 /* Lengthen a chain by a bucket that is nobody's and already holds word. */
 void grow_extend(struct zone *zone, const struct index_array *a, struct bucket *head,

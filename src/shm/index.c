@@ -567,8 +567,10 @@ void index_shrink_locked(struct zone *zone, struct stripe *stripe)
             break;
     }
     set_intent(stripe, index_line(zone, stripe), 0, 0);
-    grow_trim_locked(zone, stripe);
-    spill_shrink_locked(zone, stripe);
+    for (unsigned n = 0; n < MERGES && grow_trim_locked(zone, stripe); n++)
+        continue;
+    for (unsigned n = 0; n < MERGES && spill_shrink_locked(zone, stripe); n++)
+        continue;
     clear_intent(stripe);
 }
 

@@ -23,7 +23,7 @@
  * lock protocol changes).
  *
  * Index size: it follows the entries. A stripe begins with one block of buckets, about one slot for
- * 2 KiB of zone, and splits one bucket at a time as it fills (index.h); further blocks come from
+ * 4 KiB of zone, and splits one bucket at a time as it fills (index.h); further blocks come from
  * slabs set aside for the index (block.h), at most a quarter of all.
  *
  * Tags on fields: [const after init] [atomic] any process, [stripe] under the stripe's lock,

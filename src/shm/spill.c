@@ -109,7 +109,7 @@ void spill_give_locked(struct zone *zone, struct stripe *stripe, const struct bu
     add(stripe, UINT32_MAX);
 }
 
-void spill_shrink_locked(struct zone *zone, struct stripe *stripe)
+bool spill_shrink_locked(struct zone *zone, struct stripe *stripe)
 {
     _Atomic uint64_t *dir = dir_of(zone, stripe);
 
@@ -120,15 +120,17 @@ void spill_shrink_locked(struct zone *zone, struct stripe *stripe)
         if (word == 0)
             continue;
         if (marks_of(word) != 0)
-            return;
+            return false;
         /* No chain leads into it: readers on their way out of it check the version of their head.
          */
         atomic_store_explicit(&dir[i], 0, memory_order_relaxed);
         atomic_signal_fence(memory_order_seq_cst);
-        if (!block_give(zone, line_of(word)))
-            atomic_store_explicit(&dir[i], word, memory_order_relaxed);
-        return;
+        if (block_give(zone, line_of(word)))
+            return true;
+        atomic_store_explicit(&dir[i], word, memory_order_relaxed);
+        return false;
     }
+    return false;
 }
 
 void spill_clear(struct zone *zone, struct stripe *stripe)

@@ -13,8 +13,8 @@ struct bucket *spill_take_locked(struct zone *zone, struct stripe *stripe);
 /* Give back one that no chain leads to any more. */
 void spill_give_locked(struct zone *zone, struct stripe *stripe, const struct bucket *bucket);
 
-/* Return one block that is not in use. */
-void spill_shrink_locked(struct zone *zone, struct stripe *stripe);
+/* Return the last block, if it is not in use. false: it is, or it could not be. */
+bool spill_shrink_locked(struct zone *zone, struct stripe *stripe);
 
 /* Forget all marks, then mark what is found. */
 void spill_clear(struct zone *zone, struct stripe *stripe);

@@ -21,9 +21,8 @@
 #define SLAB_SHIFT_MAX 20
 #define SLABS_WANTED   44
 #define SLABS_LEAST    16
-#define GHOST_SPACE    512   /* bytes of zone for one ghost */
-#define BLOCK_SPACE    16384 /* bytes of a stripe's share for one bucket of its first block */
-#define BLOCK_SHIFT    5     /* largest block, log2: its overflow buckets are marked in 32 bits */
+#define GHOST_SPACE    512 /* bytes of zone for one ghost */
+#define BLOCK_SHIFT    5 /* largest block, log2: its overflow buckets are marked in 32 bits */
 #define SIZE_MAX_BYTES (UINT64_C(256) << 30) /* lines of the zone are counted in 32 bits */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
@@ -85,16 +84,17 @@ static void plan_slabs(struct geometry *g, uint32_t shift)
     plan_regions(g, g->n_slabs);
 }
 
-/* Blocks grow with the zone, so that what stands half empty at the end of a stripe's last ones is
- * always about 2 % of a full index. The directories have room for buckets in a fifth of the zone,
- * and two overflow buckets for five others: entries of 50 bytes, twice as full as they should be. */
+/* The larger the blocks, the more of each stripe's last one stands empty; the smaller, the longer the
+ * directories: both cost the least where blocks grow with the square root of a stripe's share. The
+ * directories have room for buckets in a fifth of the zone, and for two overflow buckets to five
+ * others: entries of about 50 bytes. */
 static void plan_index(struct geometry *g)
 {
     uint64_t share = g->size / LAYOUT_STRIPES;
-    uint64_t shift = 63 - (uint32_t)__builtin_clzll(share / BLOCK_SPACE | 2);
+    uint32_t shift = (63 - (uint32_t)__builtin_clzll(share / 4096 | 1)) / 2;
     uint64_t block;
 
-    g->block_shift = shift < BLOCK_SHIFT ? (uint32_t)shift : BLOCK_SHIFT;
+    g->block_shift = clamp(shift, 1, BLOCK_SHIFT);
     block = sizeof(struct bucket) << g->block_shift;
     g->head_blocks = (uint32_t)(share / 5 / block) + 1;
     g->spill_blocks = g->head_blocks * 2 / 5 + 1;
@@ -111,7 +111,7 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
     g->key_max = key_max;
     g->n_tags = pow2_floor(clamp(size / 4096, 1024, 4096));
     g->n_bans = size < (UINT64_C(16) << 20) ? 64 : LAYOUT_BANS_MAX;
-    g->n_stubs = pow2_floor(clamp(size / 16384, 256, 65536));
+    g->n_stubs = pow2_floor(clamp(size / 32768, 256, 65536));
     g->n_ghosts = clamp(size / GHOST_SPACE / LAYOUT_GHOSTS, 1, UINT32_C(1) << 26);
     plan_index(g);
     plan_slabs(g, shift > need ? shift : need);
