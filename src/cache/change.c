@@ -1,5 +1,5 @@
-/* cache_change: on a memory cache under the table's compare-and-set, with Redis behind decided by Redis
- * (design rule 11), L1 being invalidated before the reply. */
+/* cache_change: on a memory cache under the table's compare-and-set, with Redis behind decided by
+ * Redis (design rule 11), L1 being invalidated before the reply. */
 #include "cache/impl.h"
 #include "common/clock.h"
 
@@ -59,8 +59,8 @@ static int draft_set(struct work *work, struct draft_command *draft)
 static int draft_change(struct work *work, struct draft_command *draft)
 {
     static const struct slice names[] = {
-        [CHANGE_SET] = SLICE_LIT("SET"),       [CHANGE_APPEND] = SLICE_LIT("APPEND"),
-        [CHANGE_INCR] = SLICE_LIT("INCRBY"),   [CHANGE_DELETE] = SLICE_LIT("GETDEL"),
+        [CHANGE_SET] = SLICE_LIT("SET"),        [CHANGE_APPEND] = SLICE_LIT("APPEND"),
+        [CHANGE_INCR] = SLICE_LIT("INCRBY"),    [CHANGE_DELETE] = SLICE_LIT("GETDEL"),
         [CHANGE_EXPIRE] = SLICE_LIT("PERSIST"), [CHANGE_TOUCH] = SLICE_LIT("GETEX"),
     };
     enum cache_change_kind kind = work->change.kind;
@@ -193,8 +193,9 @@ static void change_send(struct work *work)
     buf_fini(&draft.stored);
 }
 
-static enum cache_status change_l2(struct cache *cache, struct slice key, const struct cache_change *change,
-                                   struct cache_sink *sink, struct cache_op *op)
+static enum cache_status change_l2(struct cache *cache, struct slice key,
+                                   const struct cache_change *change, struct cache_sink *sink,
+                                   struct cache_op *op)
 {
     struct work *work;
 
@@ -215,7 +216,8 @@ static enum cache_status change_l2(struct cache *cache, struct slice key, const 
     return CACHE_PENDING;
 }
 
-static void count_change(struct cache *cache, const struct cache_change *change, enum cache_status status)
+static void count_change(struct cache *cache, const struct cache_change *change,
+                         enum cache_status status)
 {
     if (status == CACHE_OK && change->kind == CHANGE_DELETE)
         stat_add(cache->zone, STAT_DELETES, 1);
@@ -240,8 +242,9 @@ static void retry_change(struct work *work)
     work_end(work, status);
 }
 
-enum cache_status cache_change(struct cache *cache, struct slice key, const struct cache_change *change,
-                               struct cache_sink *sink, struct cache_op *op, int64_t *integer)
+enum cache_status cache_change(struct cache *cache, struct slice key,
+                               const struct cache_change *change, struct cache_sink *sink,
+                               struct cache_op *op, int64_t *integer)
 {
     enum cache_status status = check_limits(cache, key, change->value);
     struct table_key tkey;

@@ -1,10 +1,11 @@
-/* What other nodes say, what is to be distrusted, and the replay of the journal. Run by the master. */
+/* What other nodes say, what is to be distrusted, and the replay of the journal. Run by the master.
+ */
 #include "cache/impl.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "shm/ban.h"
 
-#define REPLAYS_MAX       64
+#define REPLAYS_MAX 64
 /* A clear of another node is believed to run for this long after each announcement. */
 #define ANNOUNCE_VALID_MS 5000
 
@@ -100,7 +101,8 @@ static void replay_done(struct pool_call *call, int status, const struct reply *
     struct caches *caches = work->cache->set;
     const struct reply *count = status == ERR_OK ? exec_item(reply, 0) : NULL;
 
-    /* Anything but a number (READONLY, a lost connection): it stays, and the next pass tries again. */
+    /* Anything but a number (READONLY, a lost connection): it stays, and the next pass tries again.
+     */
     if (count != NULL && count->type == REPLY_INTEGER)
         journal_done(caches->heritage->journal, caches->owner, work->cache->number, work->key.bytes,
                      work->ticket);
@@ -150,7 +152,8 @@ void caches_replay(struct caches *caches)
     while (caches->replaying < REPLAYS_MAX &&
            journal_next(caches->heritage->journal, caches->replay_ticket, &number, key, &key_len,
                         &caches->replay_ticket)) {
-        if (replay_one(&caches->cache[number], slice_make(key, key_len), caches->replay_ticket) != ERR_OK)
+        if (replay_one(&caches->cache[number], slice_make(key, key_len), caches->replay_ticket) !=
+            ERR_OK)
             return;
     }
     /* The pass is over once nothing is under way: what failed in it comes again from the start. */

@@ -7,7 +7,8 @@
 
 int jobs_create(struct jobs **out, struct errmsg *msg)
 {
-    void *p = mmap(NULL, sizeof(struct jobs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, sizeof(struct jobs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED)
         return err_set_errno(msg, "cannot map %zu bytes for the job table", sizeof(struct jobs));

@@ -6,7 +6,8 @@
 
 #include <stdlib.h>
 
-/* Lock-free attempts before the stripe's lock is taken: enough for any reader that was merely unlucky. */
+/* Lock-free attempts before the stripe's lock is taken: enough for any reader that was merely
+ * unlucky. */
 #define READ_ATTEMPTS   4
 #define CHANGE_ATTEMPTS 1000
 
@@ -43,7 +44,8 @@ static void info_of_hit(const struct table_hit *hit, struct slice meta, struct c
     l1_info(&envelope, info);
 }
 
-/* Copy what was found; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when there was no place. */
+/* Copy what was found; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when there was no
+ * place. */
 static enum table_result copy_hit(struct cache *cache, const struct table_hit *hit,
                                   struct cache_sink *sink, struct cache_info *info)
 {
@@ -61,9 +63,11 @@ static enum table_result copy_hit(struct cache *cache, const struct table_hit *h
     return table_copy(cache->zone, hit, NULL, place);
 }
 
-/* Under the stripe's lock; the room is made before, so it is tried again when the value has grown since. */
-static enum table_result read_locked(struct cache *cache, const struct table_key *key, uint64_t now_ms,
-                                     struct cache_sink *sink, struct cache_info *info)
+/* Under the stripe's lock; the room is made before, so it is tried again when the value has grown
+ * since. */
+static enum table_result read_locked(struct cache *cache, const struct table_key *key,
+                                     uint64_t now_ms, struct cache_sink *sink,
+                                     struct cache_info *info)
 {
     char meta[TABLE_META_MAX];
     struct table_hit hit = {0};
@@ -193,7 +197,8 @@ static enum cache_status add_delta(struct draft *draft, int64_t delta, int64_t *
     if (__builtin_add_overflow(number, delta, integer))
         return CACHE_OVERFLOW;
     buf_truncate(&draft->value, 0);
-    return buf_printf(&draft->value, "%lld", (long long)*integer) == ERR_OK ? CACHE_OK : CACHE_NOMEM;
+    return buf_printf(&draft->value, "%lld", (long long)*integer) == ERR_OK ? CACHE_OK
+                                                                            : CACHE_NOMEM;
 }
 
 /* What the entry becomes: write is filled; CACHE_MISS: nothing to change. */

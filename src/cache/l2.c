@@ -35,7 +35,8 @@ void send_and_publish(struct work *work, const struct pool_command *command)
     struct pool_command commands[4] = {{1, &multi}, *command, {3, publish}, {1, &exec}};
 
     if (encode_message(cache, MESSAGE_DELETE, work->key.bytes, &message) != ERR_OK) {
-        /* Without memory for the message the write must not happen either: nobody would hear of it. */
+        /* Without memory for the message the write must not happen either: nobody would hear of it.
+         */
         buf_fini(&message);
         work_fail_later(work, ERR_NOMEM);
         return;

@@ -35,8 +35,9 @@ static void scan_reply(struct pool_call *call, int status, const struct reply *r
 
 static void send_scan(struct scan *scan)
 {
-    struct slice argv[6] = {SLICE_LIT("SCAN"),  buf_slice(&scan->cursor), SLICE_LIT("MATCH"),
-                            buf_slice(&scan->match), SLICE_LIT("COUNT"), SLICE_LIT(SCAN_COUNT)};
+    struct slice argv[6] = {SLICE_LIT("SCAN"),  buf_slice(&scan->cursor),
+                            SLICE_LIT("MATCH"), buf_slice(&scan->match),
+                            SLICE_LIT("COUNT"), SLICE_LIT(SCAN_COUNT)};
     struct pool_command command = {6, argv};
 
     scan->call.done = scan_reply;
@@ -98,8 +99,8 @@ static void scan_reply(struct pool_call *call, int status, const struct reply *r
     }
     buf_truncate(&scan->cursor, 0);
     argv = malloc((reply->items[1].n_items + 1) * sizeof(*argv));
-    if (argv == NULL || buf_append(&scan->cursor, reply->items[0].str.data,
-                                   reply->items[0].str.len) != ERR_OK) {
+    if (argv == NULL ||
+        buf_append(&scan->cursor, reply->items[0].str.data, reply->items[0].str.len) != ERR_OK) {
         free(argv);
         scan_end(scan, ERR_NOMEM);
         return;

@@ -114,7 +114,7 @@ void command_lower(const struct command *command, char out[COMMAND_NAME_MAX])
 
     for (i = 0; command->name[i] != '\0' && i < COMMAND_NAME_MAX - 1; i++)
         out[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
-                                                                          : command->name[i]);
+                                                                           : command->name[i]);
     out[i] = '\0';
 }
 
@@ -123,8 +123,8 @@ void command_run(struct call *call)
     const struct command *command = call->command;
 
     if (command == NULL) {
-        reply_error(call->out, "ERR unknown command '%.*s'", (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len),
-                    call->argv[0].data);
+        reply_error(call->out, "ERR unknown command '%.*s'",
+                    (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len), call->argv[0].data);
         return;
     }
     if ((command->arity > 0 && call->argc != command->arity) ||

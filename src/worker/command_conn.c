@@ -46,7 +46,8 @@ void cmd_select(struct call *call)
     }
     cache = caches_by_db(call->conn->worker->caches, db);
     if (cache == NULL) {
-        reply_error(call->out, "ERR DB index is out of range (no cache has resp_db = %lld)", (long long)db);
+        reply_error(call->out, "ERR DB index is out of range (no cache has resp_db = %lld)",
+                    (long long)db);
         return;
     }
     call->session->cache = cache;
@@ -55,8 +56,9 @@ void cmd_select(struct call *call)
 
 void cmd_auth(struct call *call)
 {
-    reply_error(call->out, "ERR AUTH <password> called without any password configured for the default "
-                           "user. Are you sure your configuration is correct?");
+    reply_error(call->out,
+                "ERR AUTH <password> called without any password configured for the default "
+                "user. Are you sure your configuration is correct?");
 }
 
 void cmd_time(struct call *call)
@@ -94,8 +96,10 @@ static void keep_name(char *to, struct slice name)
 static bool set_name(struct call *call, struct slice name)
 {
     if (!name_ok(name, sizeof(call->session->name))) {
-        reply_error(call->out, "ERR Client names cannot contain spaces, newlines or special characters, "
-                               "and have at most %zu bytes.", sizeof(call->session->name) - 1);
+        reply_error(call->out,
+                    "ERR Client names cannot contain spaces, newlines or special characters, "
+                    "and have at most %zu bytes.",
+                    sizeof(call->session->name) - 1);
         return false;
     }
     keep_name(call->session->name, name);
@@ -168,7 +172,8 @@ void cmd_reset(struct call *call)
 
     session->version = 2;
     session->name[0] = '\0';
-    session->cache = caches_find(call->conn->worker->caches, slice_cstr(call->conn->listener->cache));
+    session->cache =
+        caches_find(call->conn->worker->caches, slice_cstr(call->conn->listener->cache));
     (void)!resp_status(call->out, "RESET");
 }
 
@@ -180,11 +185,11 @@ static void client_info(struct call *call)
     struct conn *conn = call->conn;
     struct buf line = {0};
 
-    if (buf_printf(&line, "id=%llu addr=%s name=%s age=%llu resp=%d lib-name=%s lib-ver=%s cache=%s\n",
-                   (unsigned long long)conn->id, conn->peer, session->name,
-                   (unsigned long long)(clock_now_ms() - conn->opened_ms) / 1000, session->version,
-                   session->lib_name, session->lib_version,
-                   cache_config(session->cache)->name) == ERR_OK)
+    if (buf_printf(
+            &line, "id=%llu addr=%s name=%s age=%llu resp=%d lib-name=%s lib-ver=%s cache=%s\n",
+            (unsigned long long)conn->id, conn->peer, session->name,
+            (unsigned long long)(clock_now_ms() - conn->opened_ms) / 1000, session->version,
+            session->lib_name, session->lib_version, cache_config(session->cache)->name) == ERR_OK)
         reply_bulk(call->out, buf_slice(&line));
     else
         reply_error(call->out, "ERR out of memory");
@@ -202,7 +207,8 @@ static void client_setinfo(struct call *call)
         return;
     }
     if (!name_ok(call->argv[3], name ? sizeof(session->lib_name) : sizeof(session->lib_version))) {
-        reply_error(call->out, "ERR %s cannot contain spaces, newlines or special characters, or is too long.",
+        reply_error(call->out,
+                    "ERR %s cannot contain spaces, newlines or special characters, or is too long.",
                     name ? "lib-name" : "lib-ver");
         return;
     }
@@ -234,7 +240,8 @@ void cmd_client(struct call *call)
     } else if (client_is(call, "NO-EVICT", 3) || client_is(call, "NO-TOUCH", 3)) {
         reply_ok(call->out);
     } else {
-        reply_error(call->out, "ERR unknown subcommand or wrong number of arguments for 'client' command");
+        reply_error(call->out,
+                    "ERR unknown subcommand or wrong number of arguments for 'client' command");
     }
 }
 
@@ -249,8 +256,9 @@ static void describe(struct buf *out, const struct command *command)
     reply_bulk(out, slice_cstr(lower));
     reply_integer(out, command->arity);
     (void)!resp_array(out, 1);
-    (void)!resp_status(out, command->flags & COMMAND_WRITE ? "write"
-                            : command->flags & COMMAND_READ ? "readonly" : "admin");
+    (void)!resp_status(out, command->flags & COMMAND_WRITE  ? "write"
+                            : command->flags & COMMAND_READ ? "readonly"
+                                                            : "admin");
     reply_integer(out, command->first);
     reply_integer(out, command->last);
     reply_integer(out, command->step);
@@ -286,7 +294,8 @@ void cmd_command(struct call *call)
     } else if (slice_ieq(call->argv[1], "DOCS")) {
         (void)!resp_map(call->out, 0, call->session->version);
     } else {
-        reply_error(call->out, "ERR unknown subcommand or wrong number of arguments for 'command' command");
+        reply_error(call->out,
+                    "ERR unknown subcommand or wrong number of arguments for 'command' command");
     }
 }
 
@@ -306,7 +315,8 @@ void cmd_config(struct call *call)
         reply_error(call->out, "ERR settings are read from the configuration file only");
         return;
     }
-    snprintf(memory, sizeof(memory), "%llu", (unsigned long long)cache_config(call->cache)->memory_bytes);
+    snprintf(memory, sizeof(memory), "%llu",
+             (unsigned long long)cache_config(call->cache)->memory_bytes);
     pairs[0][1] = slice_cstr(memory);
     for (size_t i = 0; i < n; i++) {
         if (!slice_ieq(call->argv[2], pairs[i][0].data))
@@ -326,11 +336,13 @@ static int info_server(struct call *call, struct buf *text)
     const struct heritage *heritage = call->conn->worker->heritage;
     uint64_t up_s = (clock_wall_ms() - heritage->board->started_wall_ms) / 1000;
 
-    return buf_printf(text, "# Server\r\nredis_version:" SERVER_VERSION "\r\nserver_name:cachetastic\r\n"
-                      "cachetastic_version:%s\r\nredis_mode:standalone\r\nprocess_id:%d\r\nrun_id:%s\r\n"
-                      "worker:%u\r\nuptime_in_seconds:%llu\r\n",
-                      PACKAGE_VERSION, (int)getpid(), heritage->node_id, call->conn->worker->slot,
-                      (unsigned long long)up_s);
+    return buf_printf(
+        text,
+        "# Server\r\nredis_version:" SERVER_VERSION "\r\nserver_name:cachetastic\r\n"
+        "cachetastic_version:%s\r\nredis_mode:standalone\r\nprocess_id:%d\r\nrun_id:%s\r\n"
+        "worker:%u\r\nuptime_in_seconds:%llu\r\n",
+        PACKAGE_VERSION, (int)getpid(), heritage->node_id, call->conn->worker->slot,
+        (unsigned long long)up_s);
 }
 
 static int info_clients(struct call *call, struct buf *text)
@@ -348,8 +360,9 @@ static int info_memory(struct call *call, struct buf *text)
     struct cache_stats stats;
 
     cache_stats(call->cache, &stats);
-    return buf_printf(text, "# Memory\r\nused_memory:%llu\r\nmaxmemory:%llu\r\nmaxmemory_policy:allkeys-lru\r\n",
-                      (unsigned long long)stats.bytes, (unsigned long long)stats.memory.size_bytes);
+    return buf_printf(
+        text, "# Memory\r\nused_memory:%llu\r\nmaxmemory:%llu\r\nmaxmemory_policy:allkeys-lru\r\n",
+        (unsigned long long)stats.bytes, (unsigned long long)stats.memory.size_bytes);
 }
 
 static int info_stats(struct call *call, struct buf *text)
@@ -358,7 +371,8 @@ static int info_stats(struct call *call, struct buf *text)
     int rc;
 
     cache_stats(call->cache, &stats);
-    rc = buf_printf(text, "# Stats\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\nevicted_keys:%llu\r\n"
+    rc = buf_printf(text,
+                    "# Stats\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\nevicted_keys:%llu\r\n"
                     "expired_keys:%llu\r\n",
                     (unsigned long long)stats.counter[STAT_HITS],
                     (unsigned long long)stats.counter[STAT_MISSES],
@@ -398,11 +412,12 @@ void cmd_info(struct call *call)
         const char *name;
         int (*print)(struct call *call, struct buf *text);
     } sections[] = {
-        {"server", info_server}, {"clients", info_clients}, {"memory", info_memory},
-        {"stats", info_stats}, {"replication", info_replication}, {"keyspace", info_keyspace},
+        {"server", info_server}, {"clients", info_clients},         {"memory", info_memory},
+        {"stats", info_stats},   {"replication", info_replication}, {"keyspace", info_keyspace},
     };
     struct slice want = call->argc > 1 ? call->argv[1] : SLICE_LIT("default");
-    bool all = slice_ieq(want, "default") || slice_ieq(want, "all") || slice_ieq(want, "everything");
+    bool all =
+        slice_ieq(want, "default") || slice_ieq(want, "all") || slice_ieq(want, "everything");
     struct buf text = {0};
     int rc = ERR_OK;
 

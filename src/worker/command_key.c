@@ -88,8 +88,8 @@ static bool parse_deadline(struct call *call, unsigned unit_ms, bool absolute, i
     int64_t number, base = absolute ? 0 : (int64_t)clock_wall_ms();
 
     if (call->argc > 3) {
-        reply_error(call->out, "ERR Unsupported option %.*s", (int)(call->argv[3].len > 64 ? 64 : call->argv[3].len),
-                    call->argv[3].data);
+        reply_error(call->out, "ERR Unsupported option %.*s",
+                    (int)(call->argv[3].len > 64 ? 64 : call->argv[3].len), call->argv[3].data);
         return false;
     }
     if (units_parse_int(call->argv[2], &number) != ERR_OK) {
@@ -98,7 +98,8 @@ static bool parse_deadline(struct call *call, unsigned unit_ms, bool absolute, i
     }
     if (__builtin_mul_overflow(number, (int64_t)unit_ms, &number) ||
         __builtin_add_overflow(number, base, wall_ms) || *wall_ms > INT64_MAX / 4) {
-        reply_error(call->out, "ERR invalid expire time in '%s' command", absolute ? "expireat" : "expire");
+        reply_error(call->out, "ERR invalid expire time in '%s' command",
+                    absolute ? "expireat" : "expire");
         return false;
     }
     return true;
@@ -143,7 +144,8 @@ void cmd_pexpireat(struct call *call)
 
 void cmd_persist(struct call *call)
 {
-    struct step step = {.kind = STEP_CHANGE, .key = call->argv[1], .change = {.kind = CHANGE_EXPIRE}};
+    struct step step = {
+        .kind = STEP_CHANGE, .key = call->argv[1], .change = {.kind = CHANGE_EXPIRE}};
 
     operate(call, &step, answer_one_or_zero);
 }
@@ -159,8 +161,8 @@ void cmd_flushdb(struct call *call)
 {
     struct step step = {.kind = STEP_CLEAR};
 
-    if (call->argc > 2 ||
-        (call->argc == 2 && !slice_ieq(call->argv[1], "ASYNC") && !slice_ieq(call->argv[1], "SYNC")))
+    if (call->argc > 2 || (call->argc == 2 && !slice_ieq(call->argv[1], "ASYNC") &&
+                           !slice_ieq(call->argv[1], "SYNC")))
         reply_error(call->out, "ERR syntax error");
     else
         operate(call, &step, answer_ok);

@@ -46,7 +46,8 @@ bool is_failure(enum cache_status status)
 void reply_failure(struct outcome *outcome)
 {
     const char *text = outcome->error != NULL && outcome->error[0] != '\0'
-                           ? outcome->error : cache_status_text(outcome->cache, outcome->status);
+                           ? outcome->error
+                           : cache_status_text(outcome->cache, outcome->status);
 
     switch (outcome->status) {
     case CACHE_REMOTE: /* carries its own code */
@@ -151,8 +152,9 @@ static void bulk_settle(struct bulk_sink *bulk, enum cache_status status)
 
 /* ---- one operation ---- */
 
-static enum cache_status try_step(struct cache *cache, const struct step *step, struct cache_sink *sink,
-                                  struct cache_op *op, struct cache_info *info, int64_t *integer)
+static enum cache_status try_step(struct cache *cache, const struct step *step,
+                                  struct cache_sink *sink, struct cache_op *op,
+                                  struct cache_info *info, int64_t *integer)
 {
     switch (step->kind) {
     case STEP_GET:
@@ -225,8 +227,8 @@ void operate(struct call *call, const struct step *step, reply_fn *reply)
 {
     struct bulk_sink bulk;
     struct cache_info info;
-    struct outcome outcome = {.cache = call->cache, .out = call->out, .info = &info,
-                              .version = call->session->version};
+    struct outcome outcome = {
+        .cache = call->cache, .out = call->out, .info = &info, .version = call->session->version};
 
     bulk_init(&bulk, call->out);
     outcome.status = try_step(call->cache, step, &bulk.sink, NULL, &info, &outcome.integer);
@@ -346,14 +348,15 @@ static void item_start(struct call *call, struct item *item, const struct step *
 
     item->op.done = item_done;
     bulk_init(&item->bulk, &item->reply);
-    status = try_step(call->cache, step, &item->bulk.sink, &item->op, &item->op.info, &item->op.integer);
+    status =
+        try_step(call->cache, step, &item->bulk.sink, &item->op, &item->op.info, &item->op.integer);
     if (status != CACHE_PENDING)
         item_done(&item->op, status);
 }
 
 /* The operations from number `from` on, parked; tally has those before. */
-static void many_parked(struct call *call, size_t from, size_t n, make_fn *make, enum many_reply reply,
-                        const struct tally *tally)
+static void many_parked(struct call *call, size_t from, size_t n, make_fn *make,
+                        enum many_reply reply, const struct tally *tally)
 {
     struct batch *batch = park(call, sizeof(*batch));
 
@@ -510,8 +513,7 @@ bool must_wait(const struct call *call)
     if (flags & COMMAND_ADMIN)
         return true;
     n = key_hashes(call, keys);
-    LIST_EACH_SAFE(node, next, &call->conn->pending)
-    {
+    LIST_EACH_SAFE (node, next, &call->conn->pending) {
         const struct parked *parked = LIST_ENTRY(node, struct parked, request.link);
 
         if (parked->flags & COMMAND_ADMIN)

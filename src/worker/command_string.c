@@ -4,8 +4,8 @@
 #include "common/clock.h"
 #include "common/units.h"
 
-#define SYNTAX_ERROR  "ERR syntax error"
-#define NOT_INTEGER   "ERR value is not an integer or out of range"
+#define SYNTAX_ERROR "ERR syntax error"
+#define NOT_INTEGER  "ERR value is not an integer or out of range"
 
 void cmd_get(struct call *call)
 {
@@ -31,7 +31,8 @@ static void answer_length(struct outcome *outcome)
     if (is_failure(outcome->status))
         reply_failure(outcome);
     else
-        reply_integer(outcome->out, outcome->status == CACHE_OK ? (int64_t)outcome->info->value_len : 0);
+        reply_integer(outcome->out,
+                      outcome->status == CACHE_OK ? (int64_t)outcome->info->value_len : 0);
 }
 
 void cmd_strlen(struct call *call)
@@ -45,10 +46,10 @@ void cmd_strlen(struct call *call)
 
 enum expiry_unit { EXPIRY_EX, EXPIRY_PX, EXPIRY_EXAT, EXPIRY_PXAT };
 
-/* The boottime expiry that an option's number stands for. Answers with an error and returns false when
- * it is no positive number that fits. name: the command's, in lower case, for the error. */
-static bool parse_expiry(struct call *call, enum expiry_unit unit, struct slice text, const char *name,
-                         uint64_t *expires_ms)
+/* The boottime expiry that an option's number stands for. Answers with an error and returns false
+ * when it is no positive number that fits. name: the command's, in lower case, for the error. */
+static bool parse_expiry(struct call *call, enum expiry_unit unit, struct slice text,
+                         const char *name, uint64_t *expires_ms)
 {
     bool seconds = unit == EXPIRY_EX || unit == EXPIRY_EXAT;
     bool absolute = unit == EXPIRY_EXAT || unit == EXPIRY_PXAT;
@@ -63,7 +64,8 @@ static bool parse_expiry(struct call *call, enum expiry_unit unit, struct slice 
         return false;
     }
     number *= seconds ? 1000 : 1;
-    *expires_ms = absolute ? clock_from_wall_ms((uint64_t)number) : clock_now_ms() + (uint64_t)number;
+    *expires_ms =
+        absolute ? clock_from_wall_ms((uint64_t)number) : clock_now_ms() + (uint64_t)number;
     return true;
 }
 
@@ -127,7 +129,8 @@ static bool parse_set(struct call *call, struct set_options *options)
 
 static void put(struct call *call, struct slice key, struct slice value, uint64_t expires_ms)
 {
-    struct step step = {.kind = STEP_PUT, .key = key, .value = value, .attrs = {.expires_ms = expires_ms}};
+    struct step step = {
+        .kind = STEP_PUT, .key = key, .value = value, .attrs = {.expires_ms = expires_ms}};
 
     operate(call, &step, answer_ok);
 }
@@ -186,16 +189,19 @@ void cmd_mset(struct call *call)
         many(call, (size_t)call->argc / 2, make_set, MANY_OK);
 }
 
-static void change(struct call *call, const struct cache_change *change_, bool bulk, reply_fn *reply)
+static void change(struct call *call, const struct cache_change *change_, bool bulk,
+                   reply_fn *reply)
 {
-    struct step step = {.kind = STEP_CHANGE, .key = call->argv[1], .change = *change_, .bulk = bulk};
+    struct step step = {
+        .kind = STEP_CHANGE, .key = call->argv[1], .change = *change_, .bulk = bulk};
 
     operate(call, &step, reply);
 }
 
 void cmd_setnx(struct call *call)
 {
-    struct cache_change set = {.kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = call->argv[2]};
+    struct cache_change set = {
+        .kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = call->argv[2]};
 
     change(call, &set, false, answer_one_or_zero);
 }

@@ -29,7 +29,8 @@ static int resp_open(struct conn *conn)
     session->cache = caches_find(conn->worker->caches, slice_cstr(conn->listener->cache));
     session->limits.args = limits->resp_args;
     session->limits.inline_bytes = limits->resp_inline_bytes;
-    /* An argument may be a key or a value: the larger of the two limits; the cache checks each its own. */
+    /* An argument may be a key or a value: the larger of the two limits; the cache checks each its
+     * own. */
     session->limits.bulk_bytes =
         limits->value_bytes != 0 ? limits->value_bytes : largest_value(conn->worker->caches);
     if (session->limits.bulk_bytes < limits->key_bytes)
@@ -59,7 +60,8 @@ static enum session_result run_one(struct resp_session *session)
     if (call.argc == 0)
         return SESSION_MORE;
     call.command = command_find(call.argv[0]);
-    if (must_wait(&call) || conn->n_pending >= conn->worker->heritage->config->limits.pipeline_pending)
+    if (must_wait(&call) ||
+        conn->n_pending >= conn->worker->heritage->config->limits.pipeline_pending)
         return SESSION_WAIT;
     call.out = conn_out(conn);
     worker_count_request(conn->worker);

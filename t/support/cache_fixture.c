@@ -20,14 +20,14 @@ static void default_config(struct config *config, size_t n_caches, const char *r
         cache->memory_bytes = 8u << 20;
         cache->backend = redis != NULL ? BACKEND_LAYERED : BACKEND_MEMORY;
         cache->backup = redis != NULL ? BACKUP_MEMORY : BACKUP_NONE;
-        cache->redis_prefix = (char *)(uintptr_t)"";
+        cache->redis_prefix = (char *)(uintptr_t) "";
         cache->resp_db = i == 0 ? 0 : -1;
     }
     config->redis = (struct config_redis){
         .enabled = redis != NULL,
         .server = (char *)(uintptr_t)(redis != NULL ? redis : ""),
-        .user = (char *)(uintptr_t)"",
-        .prefix = (char *)(uintptr_t)"cachetastic",
+        .user = (char *)(uintptr_t) "",
+        .prefix = (char *)(uintptr_t) "cachetastic",
         .pool_size = 2,
         .connect_timeout_ms = 1000,
         .command_timeout_ms = 500,
@@ -40,7 +40,7 @@ static void default_config(struct config *config, size_t n_caches, const char *r
         .breaker_failures = 3,
         .breaker_open_ms = 100,
         .invalidation = ADAPTER_REDIS,
-        .channel = (char *)(uintptr_t)"cachetastic:invalidate",
+        .channel = (char *)(uintptr_t) "cachetastic:invalidate",
         .journal_entries = 128,
         .loss_window_ms = 60000,
     };
@@ -64,9 +64,11 @@ static void open_shared(struct cache_fixture *fixture, struct errmsg *msg)
     if (!config->redis.enabled)
         return;
     ck_assert_int_eq(journal_create((uint32_t)config->redis.journal_entries,
-                                    (uint32_t)config->limits.key_bytes, &heritage->journal, msg), ERR_OK);
+                                    (uint32_t)config->limits.key_bytes, &heritage->journal, msg),
+                     ERR_OK);
     ck_assert_int_eq(breaker_create((uint32_t)config->redis.breaker_failures,
-                                    config->redis.breaker_open_ms, &heritage->breaker, msg), ERR_OK);
+                                    config->redis.breaker_open_ms, &heritage->breaker, msg),
+                     ERR_OK);
 }
 
 void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *redis,
@@ -82,8 +84,9 @@ void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *re
     strcpy(fixture->heritage.node_id, "test-node");
     open_shared(fixture, &msg);
     ck_assert_int_eq(uv_loop_init(&fixture->loop), 0);
-    ck_assert_msg(caches_open(&fixture->heritage, &fixture->loop, 0, &fixture->caches, &msg) == ERR_OK, "%s",
-                  msg.text);
+    ck_assert_msg(caches_open(&fixture->heritage, &fixture->loop, 0, &fixture->caches, &msg) ==
+                      ERR_OK,
+                  "%s", msg.text);
 }
 
 static void set_flag(void *arg)
@@ -204,16 +207,18 @@ struct fixture_result fixture_put(struct cache_fixture *fixture, const char *cac
                             attrs != NULL ? attrs : &none, &waiter.op));
 }
 
-struct fixture_result fixture_delete(struct cache_fixture *fixture, const char *cache, const char *key)
+struct fixture_result fixture_delete(struct cache_fixture *fixture, const char *cache,
+                                     const char *key)
 {
     struct waiter waiter;
 
     waiter_init(&waiter);
-    return settle(fixture, &waiter, cache_delete(find(fixture, cache), slice_cstr(key), &waiter.op));
+    return settle(fixture, &waiter,
+                  cache_delete(find(fixture, cache), slice_cstr(key), &waiter.op));
 }
 
-struct fixture_result fixture_change(struct cache_fixture *fixture, const char *cache, const char *key,
-                                     const struct cache_change *change)
+struct fixture_result fixture_change(struct cache_fixture *fixture, const char *cache,
+                                     const char *key, const struct cache_change *change)
 {
     struct waiter waiter;
     struct fixture_result result;
@@ -237,12 +242,14 @@ struct fixture_result fixture_clear(struct cache_fixture *fixture, const char *c
     return settle(fixture, &waiter, cache_clear(find(fixture, cache), &waiter.op));
 }
 
-struct fixture_result fixture_purge(struct cache_fixture *fixture, const char *cache, const char *pattern)
+struct fixture_result fixture_purge(struct cache_fixture *fixture, const char *cache,
+                                    const char *pattern)
 {
     struct waiter waiter;
 
     waiter_init(&waiter);
-    return settle(fixture, &waiter, cache_purge(find(fixture, cache), slice_cstr(pattern), &waiter.op));
+    return settle(fixture, &waiter,
+                  cache_purge(find(fixture, cache), slice_cstr(pattern), &waiter.op));
 }
 
 struct fixture_result fixture_count(struct cache_fixture *fixture, const char *cache)
@@ -284,16 +291,18 @@ void fixture_run(struct cache_fixture *fixture, uint64_t ms)
     uv_run(&fixture->loop, UV_RUN_NOWAIT);
 }
 
-void fixture_expect(struct cache_fixture *fixture, const char *cache, const char *key, const char *value)
+void fixture_expect(struct cache_fixture *fixture, const char *cache, const char *key,
+                    const char *value)
 {
     struct fixture_result result = fixture_get(fixture, cache, key);
 
     if (value == NULL) {
-        ck_assert_msg(result.status == CACHE_MISS, "%s: status %d, expected a miss", key, result.status);
+        ck_assert_msg(result.status == CACHE_MISS, "%s: status %d, expected a miss", key,
+                      result.status);
         ck_assert(!result.found);
     } else {
-        ck_assert_msg(result.status == CACHE_OK, "%s: status %d (%s), expected %s", key, result.status,
-                      result.error, value);
+        ck_assert_msg(result.status == CACHE_OK, "%s: status %d (%s), expected %s", key,
+                      result.status, result.error, value);
         ck_assert_uint_eq(buf_len(&result.value), strlen(value));
         ck_assert_str_eq(buf_head(&result.value), value);
     }

@@ -1,4 +1,5 @@
-/* Names of keys in Redis: no key of one cache can be another's, and every name decodes to its key. */
+/* Names of keys in Redis: no key of one cache can be another's, and every name decodes to its key.
+ */
 #include "cache/impl.h"
 
 #include <check.h>
@@ -10,7 +11,7 @@ static struct config config;
 /* Default, a named one, one with a prefix of its own, one with the empty prefix. */
 static void setup(void)
 {
-    config.redis.prefix = (char *)(uintptr_t)"app";
+    config.redis.prefix = (char *)(uintptr_t) "app";
     for (unsigned i = 0; i < 4; i++) {
         caches[i] = (struct cache){.number = i, .config = &config.caches[i]};
         config.caches[i].name = (char *)(uintptr_t)(i == 1 ? "sessions" : "x");
@@ -33,8 +34,8 @@ static void expect_name(unsigned cache, const char *key, const char *name)
     struct slice back;
 
     ck_assert_int_eq(keyname_encode(&caches[cache], slice_cstr(key), &out), ERR_OK);
-    ck_assert_msg(slice_eq(buf_slice(&out), slice_cstr(name)), "%s became %.*s", key, (int)buf_len(&out),
-                  buf_head(&out));
+    ck_assert_msg(slice_eq(buf_slice(&out), slice_cstr(name)), "%s became %.*s", key,
+                  (int)buf_len(&out), buf_head(&out));
     ck_assert(keyname_decode(&caches[cache], buf_slice(&out), &back));
     ck_assert(slice_eq(back, slice_cstr(key)));
     buf_fini(&out);
@@ -70,8 +71,8 @@ static void expect_glob(unsigned cache, const char *pattern, const char *glob)
     struct buf out = {0};
 
     ck_assert_int_eq(keyname_scan_glob(&caches[cache], slice_cstr(pattern), &out), ERR_OK);
-    ck_assert_msg(slice_eq(buf_slice(&out), slice_cstr(glob)), "%s became %.*s", pattern, (int)buf_len(&out),
-                  buf_head(&out));
+    ck_assert_msg(slice_eq(buf_slice(&out), slice_cstr(glob)), "%s became %.*s", pattern,
+                  (int)buf_len(&out), buf_head(&out));
     buf_fini(&out);
 }
 

@@ -8,13 +8,13 @@
 #include "shm/lease.h"
 #include "shm/table.h"
 
+#include <arpa/inet.h>
 #include <check.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
 #include <unistd.h>
 
 static struct redis_server server;
@@ -45,7 +45,8 @@ static uint64_t counter(enum counter which)
     return stats.counter[which];
 }
 
-/* ---- redis-cli in a few lines: an inline command on a socket of its own, past everything under test ---- */
+/* ---- redis-cli in a few lines: an inline command on a socket of its own, past everything under
+ * test ---- */
 
 static void stranger(const char *command, char *answer, size_t size)
 {
@@ -196,7 +197,8 @@ END_TEST
 START_TEST(changes_are_decided_by_redis)
 {
     struct cache_change incr = {.kind = CHANGE_INCR, .delta = 2};
-    struct cache_change nx = {.kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = SLICE_LIT("mine")};
+    struct cache_change nx = {
+        .kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = SLICE_LIT("mine")};
     struct cache_change append = {.kind = CHANGE_APPEND, .value = SLICE_LIT("!")};
     struct cache_change del = {.kind = CHANGE_DELETE, .want_old = true};
     struct cache_change swap = {.kind = CHANGE_SET, .want_old = true, .value = SLICE_LIT("new")};
@@ -226,7 +228,8 @@ END_TEST
 
 START_TEST(expiry_is_changed_in_both)
 {
-    struct cache_change expire = {.kind = CHANGE_EXPIRE, .attrs = {.expires_ms = clock_now_ms() + 50000}};
+    struct cache_change expire = {.kind = CHANGE_EXPIRE,
+                                  .attrs = {.expires_ms = clock_now_ms() + 50000}};
     struct cache_change persist = {.kind = CHANGE_EXPIRE};
     struct fixture_result result;
 
@@ -277,8 +280,9 @@ static void begin_late(struct late *late, const char *key)
 
     *late = (struct late){.sink = {late_place}, .op = {.done = late_done}};
     expect_redis("CLIENT PAUSE 150 ALL\r\n", "+OK\r\n");
-    ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), slice_cstr(key), &late->sink,
-                               &late->op, &info), CACHE_PENDING);
+    ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), slice_cstr(key),
+                               &late->sink, &late->op, &info),
+                     CACHE_PENDING);
     fixture_run(&f, 20);
     ck_assert(!late->done);
 }
@@ -310,8 +314,10 @@ END_TEST
 
 static void interfere(int how)
 {
-    struct message message = {.action = MESSAGE_DELETE, .cache = (char *)(uintptr_t)"default",
-                              .key = (char *)(uintptr_t)"k", .key_len = 1};
+    struct message message = {.action = MESSAGE_DELETE,
+                              .cache = (char *)(uintptr_t) "default",
+                              .key = (char *)(uintptr_t) "k",
+                              .key_len = 1};
     struct table_key key = table_key(zone_of_default(), SLICE_LIT("k"));
     struct table_write write = {.value = SLICE_LIT("new")};
     struct lease lease;
@@ -326,14 +332,16 @@ static void interfere(int how)
         break;
     case 2:
         message.action = MESSAGE_PATTERN;
-        message.key = (char *)(uintptr_t)"k*";
+        message.key = (char *)(uintptr_t) "k*";
         message.key_len = 2;
         caches_apply(f.caches, &message);
         break;
     case 3: /* a write by another worker, finished meanwhile */
-        ck_assert_int_eq(lease_write_begin(zone_of_default(), &key, clock_now_ms(), clock_now_ms() + 1000,
-                                           &lease), LEASE_GRANTED);
-        ck_assert_int_eq(lease_write_end(zone_of_default(), &key, &lease, &write, clock_now_ms()), TABLE_STORED);
+        ck_assert_int_eq(lease_write_begin(zone_of_default(), &key, clock_now_ms(),
+                                           clock_now_ms() + 1000, &lease),
+                         LEASE_GRANTED);
+        ck_assert_int_eq(lease_write_end(zone_of_default(), &key, &lease, &write, clock_now_ms()),
+                         TABLE_STORED);
         break;
     case 4: /* messages may have been lost */
         caches_distrust(f.caches);
@@ -356,7 +364,8 @@ START_TEST(a_late_fill_loses_to_anything_newer)
         ck_assert_int_eq(after, TABLE_HIT);
         fixture_expect(&f, "default", "k", "new");
     } else {
-        ck_assert_msg(after == TABLE_MISS || (_i == 4 && after == TABLE_STALE), "case %d: %d", _i, after);
+        ck_assert_msg(after == TABLE_MISS || (_i == 4 && after == TABLE_STALE), "case %d: %d", _i,
+                      after);
     }
 }
 END_TEST
@@ -368,10 +377,12 @@ START_TEST(overlapping_puts_leave_the_key_absent)
     struct lease lease;
 
     fixture_put(&f, "default", "k", "before", NULL);
-    ck_assert_int_eq(lease_write_begin(zone_of_default(), &key, clock_now_ms(), clock_now_ms() + 1000, &lease),
-                     LEASE_GRANTED);
+    ck_assert_int_eq(
+        lease_write_begin(zone_of_default(), &key, clock_now_ms(), clock_now_ms() + 1000, &lease),
+        LEASE_GRANTED);
     ck_assert_int_eq(fixture_put(&f, "default", "k", "ours", NULL).status, CACHE_OK);
-    ck_assert_int_eq(lease_write_end(zone_of_default(), &key, &lease, &write, clock_now_ms()), TABLE_REJECTED);
+    ck_assert_int_eq(lease_write_end(zone_of_default(), &key, &lease, &write, clock_now_ms()),
+                     TABLE_REJECTED);
     ck_assert_int_eq(in_l1("k"), TABLE_MISS);
     fixture_expect(&f, "default", "k", "ours");
 }
@@ -386,8 +397,9 @@ START_TEST(a_read_without_an_answer_is_sent_again)
 
     old_in_redis();
     redis_server_freeze(&server, true);
-    ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), SLICE_LIT("k"), &late.sink, &late.op,
-                               &info), CACHE_PENDING);
+    ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), SLICE_LIT("k"),
+                               &late.sink, &late.op, &info),
+                     CACHE_PENDING);
     fixture_run(&f, 600); /* beyond command_timeout, within the deadline */
     redis_server_freeze(&server, false);
     finish_late(&late);
@@ -500,7 +512,8 @@ START_TEST(a_journal_that_overflows_distrusts_and_clears)
         fixture_run(&f, 50);
     fixture_expect(&f, "default", "kept", NULL);
     for (int i = 0; i < 200 && (journal_distrusted(f.heritage.journal, 0) ||
-                                journal_count(f.heritage.journal) > 0); i++) {
+                                journal_count(f.heritage.journal) > 0);
+         i++) {
         caches_replay(f.caches);
         fixture_run(&f, 20);
     }

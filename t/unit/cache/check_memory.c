@@ -76,8 +76,8 @@ END_TEST
 
 START_TEST(attributes_come_back)
 {
-    struct cache_attrs attrs = {.content_type = SLICE_LIT("text/plain"), .client_flags = 7,
-                                .created_wall_ms = 1234};
+    struct cache_attrs attrs = {
+        .content_type = SLICE_LIT("text/plain"), .client_flags = 7, .created_wall_ms = 1234};
     struct fixture_result result;
 
     fixture_put(&f, "default", "k", "v", &attrs);
@@ -106,7 +106,8 @@ END_TEST
 START_TEST(purge_by_tag_spares_the_rest)
 {
     struct slice red = SLICE_LIT("red"), blue = SLICE_LIT("blue");
-    struct cache_attrs with_red = {.tags = &red, .n_tags = 1}, with_blue = {.tags = &blue, .n_tags = 1};
+    struct cache_attrs with_red = {.tags = &red, .n_tags = 1},
+                       with_blue = {.tags = &blue, .n_tags = 1};
     struct cache *cache = caches_find(f.caches, SLICE_LIT("default"));
 
     fixture_put(&f, "default", "a", "1", &with_red);
@@ -138,10 +139,14 @@ START_TEST(limits_are_enforced)
     char key[1100] = {0};
     struct cache_attrs none = {0};
 
-    ck_assert_int_eq(cache_put(cache, SLICE_LIT("k"), slice_make(big, too_long), &none, NULL), CACHE_TOO_LARGE);
-    ck_assert_int_eq(cache_put(cache, slice_make(key, 1025), SLICE_LIT("v"), &none, NULL), CACHE_TOO_LARGE);
-    ck_assert_int_eq(cache_put(cache, slice_make(key, 1024), SLICE_LIT("v"), &none, NULL), CACHE_OK);
-    ck_assert_int_eq(cache_put(cache, SLICE_LIT("k"), slice_make(big, too_long - 1), &none, NULL), CACHE_OK);
+    ck_assert_int_eq(cache_put(cache, SLICE_LIT("k"), slice_make(big, too_long), &none, NULL),
+                     CACHE_TOO_LARGE);
+    ck_assert_int_eq(cache_put(cache, slice_make(key, 1025), SLICE_LIT("v"), &none, NULL),
+                     CACHE_TOO_LARGE);
+    ck_assert_int_eq(cache_put(cache, slice_make(key, 1024), SLICE_LIT("v"), &none, NULL),
+                     CACHE_OK);
+    ck_assert_int_eq(cache_put(cache, SLICE_LIT("k"), slice_make(big, too_long - 1), &none, NULL),
+                     CACHE_OK);
     free(big);
 }
 END_TEST
@@ -150,8 +155,10 @@ END_TEST
 
 START_TEST(conditions)
 {
-    struct cache_change nx = {.kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = SLICE_LIT("1")};
-    struct cache_change xx = {.kind = CHANGE_SET, .when = CHANGE_IF_PRESENT, .value = SLICE_LIT("2")};
+    struct cache_change nx = {
+        .kind = CHANGE_SET, .when = CHANGE_IF_ABSENT, .value = SLICE_LIT("1")};
+    struct cache_change xx = {
+        .kind = CHANGE_SET, .when = CHANGE_IF_PRESENT, .value = SLICE_LIT("2")};
 
     ck_assert_int_eq(fixture_change(&f, "default", "k", &xx).status, CACHE_MISS);
     ck_assert_int_eq(fixture_change(&f, "default", "k", &nx).status, CACHE_OK);
