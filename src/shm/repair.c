@@ -308,6 +308,16 @@ static bool reached(const struct zone *zone, uint32_t body)
     return i == body;
 }
 
+/* A later slab of a chain whose first one is gone. A living process freed that chain as far as a slab
+ * that a dead one held, where its walk ended; nobody else knows of the rest. While a chain is built
+ * its slabs are not LARGE yet, and while one is freed all are claimed first: what is LARGE and not
+ * led to is nobody's. */
+static bool claim_lost(struct repair *r, uint32_t body, uint64_t word)
+{
+    return slab_state(word) == SLAB_LARGE && !reached(r->zone, body) &&
+           slab_move(r->zone, body, word, SLAB_RECLAIM, r->zone->owner);
+}
+
 /* Bodies that no first slab led to. One that is still led to belongs to a chain whose owner is dead
  * too and not yet repaired: without it the walk along that chain would end early. */
 static void free_bodies(struct repair *r)
@@ -315,9 +325,9 @@ static void free_bodies(struct repair *r)
     for (uint32_t i = 0; i < r->zone->g.n_slabs; i++) {
         uint64_t word = slab_load(r->zone, i);
         uint32_t flags = atomic_load_explicit(&r->zone->slabs[i].flags, memory_order_relaxed);
+        bool ours = slab_state(word) == SLAB_RECLAIM && slab_owner(word) == r->zone->owner;
 
-        if (slab_state(word) == SLAB_RECLAIM && slab_owner(word) == r->zone->owner &&
-            (flags & SLAB_BODY) && !reached(r->zone, i))
+        if ((flags & SLAB_BODY) && ((ours && !reached(r->zone, i)) || claim_lost(r, i, word)))
             slab_free(r->zone, i);
     }
 }

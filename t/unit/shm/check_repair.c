@@ -517,6 +517,38 @@ START_TEST(a_chain_in_the_hands_of_two_dead_is_freed)
 }
 END_TEST
 
+/* As a repairer does with the first of the later slabs, before it dies itself. */
+static void die_holding_a_body(void)
+{
+    struct table_key key = key_of("large");
+    struct table_hit hit;
+    uint32_t body;
+
+    if (table_find(zone, &key, NOW, &hit) != TABLE_HIT)
+        return;
+    body = slab_chain_next(zone, hit.first_slab);
+    if (slab_move(zone, body, slab_load(zone, body), SLAB_RECLAIM, zone->owner))
+        die();
+}
+
+/* A living process frees the value meanwhile, and its walk along the chain ends at that slab. */
+START_TEST(what_lies_behind_a_dead_ones_slab_is_not_lost)
+{
+    struct stat_memory before, after;
+    pid_t pid;
+
+    put("warm", "up");
+    stat_memory(zone, &before);
+    ck_assert_int_eq(put_bytes(key_of("large"), large, sizeof(large)), TABLE_STORED);
+    pid = die_in(die_holding_a_body);
+    ck_assert_int_eq(drop("large"), TABLE_STORED);
+    ck_assert_int_eq(repair_process(zone, pid, false, &report), 1);
+    expect_sound();
+    stat_memory(zone, &after);
+    ck_assert_uint_eq(after.slabs_free, before.slabs_free);
+}
+END_TEST
+
 START_TEST(the_living_are_left_alone)
 {
     put("k", "v");
@@ -558,5 +590,6 @@ int main(void)
         a_write_of_unknown_outcome_leaves_the_key_absent,
         of_two_writers_the_living_one_goes_on_and_does_not_store, a_stub_in_no_chain_is_freed,
         the_dead_hold_what_the_repair_of_others_needs, a_dead_repairer_is_succeeded,
-        a_chain_in_the_hands_of_two_dead_is_freed, the_living_are_left_alone, a_half_recorded_ban_is_freed);
+        a_chain_in_the_hands_of_two_dead_is_freed, what_lies_behind_a_dead_ones_slab_is_not_lost,
+        the_living_are_left_alone, a_half_recorded_ban_is_freed);
 }
