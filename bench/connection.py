@@ -41,7 +41,8 @@ class Memcached(Connection):
         self.socket.sendall(b"".join(b"set %b%b" % (key, tail) for key in keys))
         for key in keys:
             answer = self.line()
-            if answer != b"STORED":
+            # When all its items are in use at the moment it refuses, now and then, one that would fit.
+            if answer not in (b"STORED", b"SERVER_ERROR out of memory storing object"):
                 raise AssertionError(f"set {key!r} answered {answer!r}")
 
     def stat(self, name, group=""):
