@@ -203,7 +203,7 @@ static void check_stub_chain(struct check *c, struct stripe *stripe)
             return;
         }
         s = layout_stub(c->zone, n - 1);
-        if (s->claim == 0 || (s->kind != STUB_FILL && s->kind != STUB_WRITE) ||
+        if (s->claim == 0 || s->kind == STUB_NONE || s->kind >= STUB_KINDS ||
             layout_stripe(c->zone, s->hash) != stripe)
             problem(c, "stub %u does not belong in its chain", n - 1);
         if (c->stub_seen != NULL && c->stub_seen[n - 1]++ > 0)

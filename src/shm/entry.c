@@ -52,11 +52,15 @@ static uint32_t write_words(struct zone *zone, struct entry *e, const struct tab
 {
     uint32_t n = 0;
 
-    if (write->n_tags > 0 || write->meta.len > 0)
+    if (entry_words(write) > 0 || write->meta.len > 0)
         atomic_store_explicit(&e->words[n++], (write->n_tags << 16) | (uint32_t)write->meta.len,
                               memory_order_relaxed);
     if (first_slab != LAYOUT_NONE)
         atomic_store_explicit(&e->words[n++], first_slab, memory_order_relaxed);
+    if (entry_words(write) > write->n_tags) {
+        atomic_store_explicit(&e->words[n++], write->stale_ms, memory_order_relaxed);
+        atomic_store_explicit(&e->words[n++], write->delta_ms, memory_order_relaxed);
+    }
     for (unsigned i = 0; i < write->n_tags; i++) {
         uint64_t hash = entry_hash(zone, write->tags[i].data, write->tags[i].len);
 
@@ -73,8 +77,12 @@ char *entry_write(struct zone *zone, uint64_t at, const struct table_key *key,
     uint64_t expiry = entry_expiry_pack(zone, write->expires_ms);
     char *out;
 
-    if (write->n_tags > 0 || write->meta.len > 0)
+    if (expiry != 0 && write->stale_ms > 0)
+        expiry = entry_expiry_pack(zone, write->expires_ms + write->stale_ms);
+    if (entry_words(write) > 0 || write->meta.len > 0)
         flags |= ENTRY_EXT;
+    if (entry_words(write) > write->n_tags)
+        flags |= ENTRY_FETCH;
     if (first_slab != LAYOUT_NONE)
         flags |= ENTRY_LARGE;
     atomic_store_explicit(&e->w0, flags << 48, memory_order_relaxed);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define ENTRY_LARGE     0x1 /* the value lies in whole slabs */
-#define ENTRY_EXT       0x2 /* there are tags or metadata */
+#define ENTRY_EXT       0x2 /* there are tags, metadata or times of a fetch */
+#define ENTRY_FETCH     0x4 /* it was computed under a lease: stale_ms and delta_ms are there */
 #define ENTRY_FLAGS_OWN (TABLE_FLAG_USER - 1)
 
 #define ENTRY_EXPIRY_MAX ((UINT64_C(1) << 40) - 1)
@@ -17,11 +18,13 @@
 struct entry_view {
     uint64_t at; /* offset of the entry in the zone */
     uint64_t seq;
-    uint64_t expiry; /* ms from base; 0 = none */
+    uint64_t expiry; /* ms from base; 0 = none. When stale_ms > 0 the last moment it is kept for */
     uint32_t value_len;
     uint32_t key_len;
     uint32_t meta_len;
     uint32_t n_tags;
+    uint32_t stale_ms; /* of the time up to expiry: too old for a plain read */
+    uint32_t delta_ms; /* what computing it took */
     uint32_t first_slab; /* of a large value */
     uint32_t tags_at;    /* from the entry's start */
     uint32_t key_at;
@@ -49,6 +52,12 @@ static inline uint64_t entry_expires_ms(const struct zone *zone, const struct en
     return view->expiry == 0 ? 0 : zone->base_ms + view->expiry;
 }
 
+/* Until when a plain read takes it: ms from base; 0 = for ever. */
+static inline uint64_t entry_soft(const struct entry_view *view)
+{
+    return view->expiry > view->stale_ms ? view->expiry - view->stale_ms : view->expiry;
+}
+
 /* Copy bytes that a writer may be changing. The caller checks the version afterwards. */
 static inline void entry_copy(void *dst, const char *src, size_t len)
 {
@@ -58,6 +67,14 @@ static inline void entry_copy(void *dst, const char *src, size_t len)
     __asm__ volatile("" ::: "memory");
     memcpy(dst, src, len);
     __asm__ volatile("" ::: "memory");
+}
+
+#define ENTRY_FETCH_WORDS 2u
+
+/* Words that stand where tags do, and count as such for entry_size(). */
+static inline unsigned entry_words(const struct table_write *write)
+{
+    return write->n_tags + (write->stale_ms > 0 || write->delta_ms > 0 ? ENTRY_FETCH_WORDS : 0);
 }
 
 /* Bytes in a slab that an entry needs, its value included unless it is large. */
@@ -180,6 +197,8 @@ static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry
     view->value_len = atomic_load_explicit(&e->value_len, memory_order_relaxed);
     view->meta_len = 0;
     view->n_tags = 0;
+    view->stale_ms = 0;
+    view->delta_ms = 0;
     view->first_slab = LAYOUT_NONE;
     if (view->flags & ENTRY_EXT) {
         uint32_t ext = entry_word(zone, view, word);
@@ -195,6 +214,13 @@ static inline bool entry_view(const struct zone *zone, uint64_t at, struct entry
         word += 4;
         if (view->first_slab >= zone->g.n_slabs)
             return false;
+    }
+    if (view->flags & ENTRY_FETCH) {
+        if (end - at < word + 8)
+            return false;
+        view->stale_ms = entry_word(zone, view, word);
+        view->delta_ms = entry_word(zone, view, word + 4);
+        word += 8;
     }
     view->tags_at = word;
     view->key_at = word + 4 * view->n_tags;

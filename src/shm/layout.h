@@ -225,12 +225,13 @@ struct stub {
     uint64_t token;
     uint64_t seq; /* at the grant */
     uint64_t deadline_ms;
-    uint64_t waiters;     /* not used yet */
+    uint64_t waiters;     /* a bit for each worker slot that wants to hear of its end */
     _Atomic uint8_t kind; /* enum stub_kind; set last, cleared first */
     uint8_t touched;
-    uint8_t pad[2];
+    uint8_t timed; /* granted by lease_fetch(): what it takes is measured */
+    uint8_t pad;
     _Atomic uint8_t writer[8]; /* owner ids of the writers in flight */
-    uint32_t pad2;
+    uint32_t granted_ms;       /* from base, modulo 2^32 */
 };
 
 #define BAN_RECORD_BYTES 256
@@ -310,6 +311,11 @@ struct zone {
     struct sweep_walk walk;
     uint32_t sweep_slab;
     uint32_t sweep_stub;
+
+    uint64_t rings; /* worker slots to be rung once no lock is held (lease_on_ring()) */
+    void (*ring)(void *arg, uint64_t slots);
+    void *ring_arg;
+    uint64_t random; /* of early refresh; never 0 once joined */
 
     char *walk_buf; /* table_walk()'s copies; grown outside of locks */
     size_t walk_cap;

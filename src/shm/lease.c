@@ -17,19 +17,30 @@ static bool is_write(const struct stub *stub)
     return atomic_load_explicit(&stub->kind, memory_order_relaxed) == STUB_WRITE;
 }
 
+static enum stub_kind kind_of(const struct stub *stub)
+{
+    return (enum stub_kind)atomic_load_explicit(&stub->kind, memory_order_relaxed);
+}
+
+/* Another's stub, or NULL in *stub when the lease was granted or there is none to be had. */
 static enum lease_result fill_begin_locked(struct zone *zone, struct stripe *stripe,
                                            const struct table_key *key, uint64_t now_ms,
-                                           uint64_t deadline_ms, struct lease *lease)
+                                           uint64_t deadline_ms, struct lease *lease,
+                                           struct stub **other)
 {
     struct stub *stub = stub_find_locked(zone, stripe, key->hash, now_ms);
 
-    if (stub != NULL && is_write(stub))
+    *other = stub;
+    if (stub != NULL && kind_of(stub) == STUB_WRITE)
         return LEASE_WRITING;
+    if (stub != NULL && kind_of(stub) == STUB_BACKOFF)
+        return LEASE_FULL; /* reading L2 is no computing; but there is one stub a key */
     if (stub != NULL) {
-        if (!valid_refuses(zone, key->bytes, stub->seq, NULL, 0))
+        if (kind_of(stub) == STUB_FILL && !valid_refuses(zone, key->bytes, stub->seq, NULL, 0))
             return LEASE_HELD;
         stub_remove_locked(zone, stripe, stub); /* its fill would be refused */
     }
+    *other = NULL;
     stub = stub_add_locked(zone, stripe, key->hash, STUB_FILL, deadline_ms);
     return stub == NULL ? LEASE_FULL : grant(stub, lease);
 }
@@ -38,12 +49,43 @@ enum lease_result lease_fill_begin(struct zone *zone, const struct table_key *ke
                                    uint64_t deadline_ms, struct lease *lease)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
+    struct stub *other;
     enum lease_result result;
 
     *lease = (struct lease){0, 0};
     if (!lock_take(zone, stripe))
         return LEASE_BUSY;
-    result = fill_begin_locked(zone, stripe, key, now_ms, deadline_ms, lease);
+    result = fill_begin_locked(zone, stripe, key, now_ms, deadline_ms, lease, &other);
+    lock_drop(zone, stripe);
+    return result;
+}
+
+static bool told_absent(struct zone *zone, struct stripe *stripe, const struct table_key *key,
+                        uint64_t now_ms)
+{
+    const struct stub *stub = stub_find_locked(zone, stripe, key->hash, now_ms);
+
+    return stub != NULL && kind_of(stub) == STUB_ABSENT &&
+           !valid_refuses(zone, key->bytes, stub->seq, NULL, 0);
+}
+
+enum lease_result lease_join(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                             uint64_t deadline_ms, int slot, bool waited, struct lease *lease,
+                             uint64_t *until_ms)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    struct stub *other = NULL;
+    enum lease_result result = LEASE_ABSENT;
+
+    *lease = (struct lease){0, 0};
+    if (!lock_take(zone, stripe))
+        return LEASE_BUSY;
+    if (!waited || !told_absent(zone, stripe, key, now_ms))
+        result = fill_begin_locked(zone, stripe, key, now_ms, deadline_ms, lease, &other);
+    if (other != NULL) {
+        other->waiters |= UINT64_C(1) << slot;
+        *until_ms = other->deadline_ms;
+    }
     lock_drop(zone, stripe);
     return result;
 }
@@ -62,11 +104,13 @@ static enum table_result fill_end_locked(struct zone *zone, struct stripe *strip
 
     if (stub == NULL || is_write(stub))
         return TABLE_REJECTED;
+    if (stub->timed)
+        store_delta(zone, store, (uint32_t)(now_ms - zone->base_ms) - stub->granted_ms);
     stands = now_ms < stub->deadline_ms &&
-             !valid_refuses(zone, key->bytes, lease->seq, write->tags, write->n_tags);
+             !valid_refuses(zone, key->bytes, stub->seq, write->tags, write->n_tags);
     if (stands) {
         index_find(zone, &a, key, &spot, &view);
-        store_publish_locked(zone, stripe, store, &spot, lease->seq, now_ms);
+        store_publish_locked(zone, stripe, store, &spot, stub->seq, now_ms);
     }
     stub_remove_locked(zone, stripe, stub);
     return stands ? TABLE_STORED : TABLE_REJECTED;
@@ -94,8 +138,10 @@ enum table_result lease_fill_end(struct zone *zone, const struct table_key *key,
     return result;
 }
 
-enum table_result lease_fail(struct zone *zone, const struct table_key *key,
-                             const struct lease *lease)
+/* The holder gives up: its stub goes, or stays as something without a holder until until_ms. */
+static enum table_result end_fill(struct zone *zone, const struct table_key *key,
+                                  const struct lease *lease, enum stub_kind becomes,
+                                  uint64_t until_ms)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
     struct stub *stub;
@@ -103,10 +149,78 @@ enum table_result lease_fail(struct zone *zone, const struct table_key *key,
     if (!lock_take(zone, stripe))
         return TABLE_BUSY;
     stub = stub_by_token_locked(zone, stripe, key->hash, lease->token);
-    if (stub != NULL && !is_write(stub))
-        stub_remove_locked(zone, stripe, stub);
+    if (stub != NULL && kind_of(stub) == STUB_FILL) {
+        if (becomes == STUB_NONE || (becomes == STUB_ABSENT && stub->waiters == 0)) {
+            stub_remove_locked(zone, stripe, stub);
+        } else {
+            stub_ring_locked(zone, stub);
+            stub->token = 0;
+            stub->deadline_ms = until_ms;
+            atomic_store_explicit(&stub->kind, (uint8_t)becomes, memory_order_release);
+        }
+    }
     lock_drop(zone, stripe);
     return TABLE_STORED;
+}
+
+enum table_result lease_fail(struct zone *zone, const struct table_key *key,
+                             const struct lease *lease)
+{
+    return end_fill(zone, key, lease, STUB_NONE, 0);
+}
+
+enum table_result lease_back_off(struct zone *zone, const struct table_key *key,
+                                 const struct lease *lease, uint64_t until_ms)
+{
+    return end_fill(zone, key, lease, STUB_BACKOFF, until_ms);
+}
+
+enum table_result lease_absent(struct zone *zone, const struct table_key *key,
+                               const struct lease *lease, uint64_t until_ms)
+{
+    return end_fill(zone, key, lease, STUB_ABSENT, until_ms);
+}
+
+void lease_on_ring(struct zone *zone, void (*ring)(void *arg, uint64_t slots), void *arg)
+{
+    zone->ring = ring;
+    zone->ring_arg = arg;
+}
+
+/* The stub becomes a write stub with this process as its writer; the order is that of a new one:
+ * what it is comes last. A crash in between leaves a fill stub, which repair removes. */
+static enum lease_result fill_write_locked(struct zone *zone, struct stripe *stripe,
+                                           const struct table_key *key, uint64_t now_ms,
+                                           uint64_t deadline_ms, struct lease *lease)
+{
+    struct stub *stub = stub_by_token_locked(zone, stripe, key->hash, lease->token);
+
+    if (stub == NULL || kind_of(stub) != STUB_FILL || now_ms >= stub->deadline_ms ||
+        valid_refuses(zone, key->bytes, stub->seq, NULL, 0)) {
+        if (stub != NULL && kind_of(stub) == STUB_FILL)
+            stub_remove_locked(zone, stripe, stub);
+        return LEASE_HELD;
+    }
+    if (!stub_enter_locked(zone, stub))
+        return LEASE_HELD;
+    stub->deadline_ms = deadline_ms;
+    stub->touched = 0;
+    atomic_store_explicit(&stub->claim, zone->owner, memory_order_relaxed);
+    atomic_store_explicit(&stub->kind, STUB_WRITE, memory_order_release);
+    return grant(stub, lease);
+}
+
+enum lease_result lease_fill_write(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                                   uint64_t deadline_ms, struct lease *lease)
+{
+    struct stripe *stripe = layout_stripe(zone, key->hash);
+    enum lease_result result;
+
+    if (!lock_take(zone, stripe))
+        return LEASE_BUSY;
+    result = fill_write_locked(zone, stripe, key, now_ms, deadline_ms, lease);
+    lock_drop(zone, stripe);
+    return result;
 }
 
 static enum lease_result write_begin_locked(struct zone *zone, struct stripe *stripe,
@@ -196,15 +310,28 @@ static bool write_stands_locked(struct zone *zone, struct stripe *stripe,
            !valid_refuses(zone, key->bytes, lease->seq, write->tags, write->n_tags);
 }
 
+static void publish_write_locked(struct zone *zone, struct stripe *stripe,
+                                 const struct table_key *key, const struct lease *lease,
+                                 struct store *store, uint64_t now_ms)
+{
+    struct stub *stub = stub_by_token_locked(zone, stripe, key->hash, lease->token);
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+
+    if (stub->timed)
+        store_delta(zone, store, (uint32_t)(now_ms - zone->base_ms) - stub->granted_ms);
+    index_find(zone, &a, key, &spot, &view);
+    store_publish_locked(zone, stripe, store, &spot, lease->seq, now_ms);
+    stub_leave_locked(zone, stripe, stub, zone->owner);
+}
+
 enum table_result lease_write_end(struct zone *zone, const struct table_key *key,
                                   const struct lease *lease, const struct table_write *write,
                                   uint64_t now_ms)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
-    struct index_array a;
     struct store store;
-    struct index_spot spot;
-    struct entry_view view;
     uint32_t large = LAYOUT_NONE;
     bool stands;
     enum table_result result = store_begin(zone, key, write, now_ms, &store);
@@ -219,11 +346,7 @@ enum table_result lease_write_end(struct zone *zone, const struct table_key *key
     }
     stands = write_stands_locked(zone, stripe, key, lease, write, now_ms);
     if (stands) {
-        a = index_array(zone, stripe);
-        index_find(zone, &a, key, &spot, &view);
-        store_publish_locked(zone, stripe, &store, &spot, lease->seq, now_ms);
-        stub_leave_locked(zone, stripe, stub_by_token_locked(zone, stripe, key->hash, lease->token),
-                          zone->owner);
+        publish_write_locked(zone, stripe, key, lease, &store, now_ms);
     } else {
         large = give_up_locked(zone, stripe, key, lease);
     }

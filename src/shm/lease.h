@@ -26,10 +26,11 @@ enum lease_result {
     LEASE_WRITING, /* a put is under way: read L2, do not fill */
     LEASE_FULL,    /* no stub left: go on without one, do not fill */
     LEASE_BUSY,    /* the stripe stayed locked: park and try again */
+    LEASE_ABSENT,  /* lease_join(): whom it waited for found nothing */
 };
 
 struct lease {
-    uint64_t token; /* 0 = none */
+    uint64_t token; /* 0 = none; all that the holder must know */
     uint64_t seq;   /* the zone's sequence at the grant */
 };
 
@@ -37,9 +38,18 @@ struct lease {
 enum lease_result lease_fill_begin(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                    uint64_t deadline_ms, struct lease *lease);
 
+/* The same for one who can wait: on HELD and WRITING worker slot `slot` (0..63) is rung when that
+ * ends, and *until_ms is when it ends at the latest. waited: this is not the first try of this
+ * read; then what the holder found absent is absent (LEASE_ABSENT), and not to be looked for again
+ * by everyone who waited. */
+enum lease_result lease_join(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                             uint64_t deadline_ms, int slot, bool waited, struct lease *lease,
+                             uint64_t *until_ms);
+
 /* Store what the miss brought back, if the lease still stands; the stub goes either way.
- * write->began_seq is taken from the lease. STORED, REJECTED, BUSY (stub still there), FULL,
- * TOO_LARGE. */
+ * write->began_seq is taken from the lease. With write->delta_ms or stale_ms set, and a lease of
+ * fetch_begin(), the time from grant to now is stored as delta_ms. STORED, REJECTED, BUSY (stub
+ * still there), FULL, TOO_LARGE. */
 enum table_result lease_fill_end(struct zone *zone, const struct table_key *key,
                                  const struct lease *lease, const struct table_write *write,
                                  uint64_t now_ms);
@@ -47,6 +57,24 @@ enum table_result lease_fill_end(struct zone *zone, const struct table_key *key,
 /* Give the lease back without a value. BUSY: try again, or let the deadline end it. */
 enum table_result lease_fail(struct zone *zone, const struct table_key *key,
                              const struct lease *lease);
+
+/* Give it back because computing failed: until until_ms nobody is to try (a put or delete of the
+ * key ends that). BUSY as above. */
+enum table_result lease_back_off(struct zone *zone, const struct table_key *key,
+                                 const struct lease *lease, uint64_t until_ms);
+
+/* Give it back because L2 has no value: told to those who wait now, until until_ms at most. */
+enum table_result lease_absent(struct zone *zone, const struct table_key *key,
+                               const struct lease *lease, uint64_t until_ms);
+
+/* The holder of a fill lease has the value and stores it through L2: from now on it is a put under
+ * way, with the same token. GRANTED; HELD: the lease is void, do not store; BUSY. */
+enum lease_result lease_fill_write(struct zone *zone, const struct table_key *key, uint64_t now_ms,
+                                   uint64_t deadline_ms, struct lease *lease);
+
+/* How this process rings workers: called with a bit for each slot, after the lock is released, on
+ * this process' own calls only. */
+void lease_on_ring(struct zone *zone, void (*ring)(void *arg, uint64_t slots), void *arg);
 
 /* A put is about to go to L2. Fill stubs of the key are removed. GRANTED (also when other
  * writers are in flight: then none will store), FULL (go on; the caller must lease_write_abort()

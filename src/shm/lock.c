@@ -83,11 +83,22 @@ bool lock_take(struct zone *zone, struct stripe *stripe)
     return lock_try(zone, stripe) || take_slow(zone, stripe);
 }
 
+void lock_ring(struct zone *zone)
+{
+    uint64_t slots = zone->rings;
+
+    zone->rings = 0;
+    if (slots != 0 && zone->ring != NULL)
+        zone->ring(zone->ring_arg, slots);
+}
+
 void lock_drop(struct zone *zone, struct stripe *stripe)
 {
     lock_assert(zone, stripe);
     if (atomic_exchange_explicit(&stripe->lock, 0, memory_order_release) & LOCK_WAITERS)
         futex_wake(&stripe->lock, 1);
+    if (zone->rings != 0)
+        lock_ring(zone);
 }
 
 void lock_break(struct stripe *stripe)

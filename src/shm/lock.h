@@ -36,8 +36,11 @@ bool lock_try(struct zone *zone, struct stripe *stripe) MUST_CHECK;
 /* Wait for LOCK_WAIT_MS at most; false = still locked. */
 bool lock_take(struct zone *zone, struct stripe *stripe) MUST_CHECK;
 
-/* Release, and wake a waiter. */
+/* Release, and wake a waiter. Then ring the workers that wait for a stub which ended under it. */
 void lock_drop(struct zone *zone, struct stripe *stripe);
+
+/* Ring now what is to be rung; no lock is held. */
+void lock_ring(struct zone *zone);
 
 /* Release what a dead owner held, and wake everybody. */
 void lock_break(struct stripe *stripe);

@@ -50,7 +50,7 @@ plain_seek(const struct zone *zone, const struct table_key *key, struct plain *p
     p->entry = entry_at(zone, p->at);
     p->w0 = atomic_load_explicit(&p->entry->w0, memory_order_relaxed);
     p->w1 = atomic_load_explicit(&p->entry->w1, memory_order_relaxed);
-    return (p->w0 & (uint64_t)(ENTRY_EXT | ENTRY_LARGE) << 48) == 0 &&
+    return (p->w0 & (uint64_t)ENTRY_FLAGS_OWN << 48) == 0 &&
            (p->w1 >> 40 & 0xffff) == key->bytes.len &&
            entry_equal((const char *)p->entry + ENTRY_HEADER, key->bytes.data, key->bytes.len);
 }

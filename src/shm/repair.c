@@ -499,5 +499,6 @@ int repair_process(struct zone *zone, pid_t pid, bool suspect, struct repair_rep
         if (claim_repair(owner, me))
             repair_owner(&r);
     }
+    lock_ring(zone);
     return found;
 }

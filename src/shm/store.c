@@ -22,7 +22,8 @@ static enum table_result check_sizes(const struct zone *zone, const struct table
 static bool fits(struct zone *zone, const struct table_write *write, const struct entry_view *view,
                  uint64_t now_ms)
 {
-    if ((view->flags & ENTRY_LARGE) || view->size > STORE_IN_PLACE_MAX ||
+    if ((view->flags & (ENTRY_LARGE | ENTRY_FETCH)) || entry_words(write) > write->n_tags ||
+        view->size > STORE_IN_PLACE_MAX ||
         view->meta_len != write->meta.len || view->n_tags != write->n_tags)
         return false;
     return entry_size(view->key_len, view->meta_len, view->n_tags, false, write->value.len) ==
@@ -158,13 +159,13 @@ enum table_result store_append(struct zone *zone, struct store *store, uint64_t 
     const struct table_write *write = store->write;
     size_t key_len = store->key->bytes.len;
     enum table_result result;
-    uint64_t size = entry_size(key_len, write->meta.len, write->n_tags, false, write->value.len);
+    uint64_t size = entry_size(key_len, write->meta.len, entry_words(write), false, write->value.len);
 
     store->first_slab = LAYOUT_NONE;
     store->freed = LAYOUT_NONE;
     block_feed(zone, now_ms);
     if (size > slab_bytes(zone) / 2 && write->value.len > 0) {
-        size = entry_size(key_len, write->meta.len, write->n_tags, true, 0);
+        size = entry_size(key_len, write->meta.len, entry_words(write), true, 0);
         result = write_large(zone, store, now_ms);
         if (result != TABLE_STORED)
             return result;
@@ -181,6 +182,14 @@ enum table_result store_begin(struct zone *zone, const struct table_key *key,
     enum table_result result = store_look(zone, key, write, now_ms, store);
 
     return result == TABLE_STORED ? store_append(zone, store, now_ms) : result;
+}
+
+void store_delta(struct zone *zone, const struct store *store, uint32_t delta_ms)
+{
+    _Atomic uint32_t *word = layout_at(zone, store->view.at + store->view.tags_at - 4);
+
+    if (store->view.flags & ENTRY_FETCH)
+        atomic_store_explicit(word, delta_ms, memory_order_relaxed);
 }
 
 void store_publish_locked(struct zone *zone, struct stripe *stripe, struct store *store,

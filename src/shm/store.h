@@ -40,6 +40,9 @@ enum table_result store_begin(struct zone *zone, const struct table_key *key,
                               const struct table_write *write, uint64_t now_ms,
                               struct store *store);
 
+/* Before that: what computing it took, where write asked for it (delta_ms or stale_ms set). */
+void store_delta(struct zone *zone, const struct store *store, uint32_t delta_ms);
+
 /* Point the table to it. spot: from index_find() on this key, under the same lock. */
 void store_publish_locked(struct zone *zone, struct stripe *stripe, struct store *store,
                           const struct index_spot *spot, uint64_t seq, uint64_t now_ms);

@@ -99,6 +99,8 @@ struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t 
     s->deadline_ms = deadline_ms;
     s->waiters = 0;
     s->touched = 0;
+    s->timed = 0;
+    s->granted_ms = 0;
     for (unsigned i = 0; i < STUB_WRITERS; i++)
         set_writer(s, i, kind == STUB_WRITE && i == 0 ? zone->owner : 0);
     atomic_store_explicit(&s->next, atomic_load_explicit(&stripe->stubs, memory_order_relaxed),
@@ -108,8 +110,15 @@ struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t 
     return s;
 }
 
-static void release(struct stub *stub)
+void stub_ring_locked(struct zone *zone, struct stub *stub)
 {
+    zone->rings |= stub->waiters;
+    stub->waiters = 0;
+}
+
+static void release(struct zone *zone, struct stub *stub)
+{
+    stub_ring_locked(zone, stub);
     atomic_store_explicit(&stub->kind, STUB_NONE, memory_order_release);
     atomic_store_explicit(&stub->hash, 0, memory_order_relaxed);
     stub->token = 0;
@@ -128,7 +137,7 @@ void stub_remove_locked(struct zone *zone, struct stripe *stripe, struct stub *s
         return;
     atomic_store_explicit(link, atomic_load_explicit(&stub->next, memory_order_relaxed),
                           memory_order_release);
-    release(stub);
+    release(zone, stub);
 }
 
 void stub_touch_locked(struct zone *zone, struct stripe *stripe, uint64_t hash)
@@ -224,10 +233,27 @@ unsigned stub_mend(struct zone *zone, struct stripe *stripe)
             atomic_load_explicit(&s->kind, memory_order_acquire) == STUB_NONE ||
             layout_stripe_of(hash_of(s)) != number || chained(zone, stripe, s))
             continue;
-        release(s);
+        release(zone, s);
         freed++;
     }
     return freed;
+}
+
+void stub_give_back(struct zone *zone)
+{
+    for (uint32_t i = 0; i < zone->g.n_stubs; i++) {
+        struct stub *s = layout_stub(zone, i);
+        struct stripe *stripe = layout_stripe(zone, hash_of(s));
+
+        if (atomic_load_explicit(&s->claim, memory_order_relaxed) != zone->owner ||
+            !lock_take(zone, stripe))
+            continue;
+        if (chained(zone, stripe, s) &&
+            atomic_load_explicit(&s->claim, memory_order_relaxed) == zone->owner &&
+            atomic_load_explicit(&s->kind, memory_order_relaxed) != STUB_WRITE)
+            stub_remove_locked(zone, stripe, s);
+        lock_drop(zone, stripe);
+    }
 }
 
 static void sweep_one(struct zone *zone, struct stub *s, uint64_t now_ms)

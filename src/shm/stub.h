@@ -5,7 +5,14 @@
 
 #include "shm/layout.h"
 
-enum stub_kind { STUB_NONE, STUB_FILL, STUB_WRITE };
+enum stub_kind {
+    STUB_NONE,
+    STUB_FILL,
+    STUB_WRITE,
+    STUB_BACKOFF, /* computing failed: nobody may try before its deadline */
+    STUB_ABSENT,  /* a look elsewhere found nothing: the answer for those who waited for it */
+    STUB_KINDS,
+};
 
 #define STUB_WRITERS 8
 
@@ -21,10 +28,14 @@ struct stub *stub_by_token_locked(struct zone *zone, struct stripe *stripe, uint
 struct stub *stub_add_locked(struct zone *zone, struct stripe *stripe, uint64_t hash,
                              enum stub_kind kind, uint64_t deadline_ms);
 
+/* It goes; those who wait for it are rung when the lock is dropped. */
 void stub_remove_locked(struct zone *zone, struct stripe *stripe, struct stub *stub);
 
 /* Something happened to the key: its fill stub goes, its write stub will not store. */
 void stub_touch_locked(struct zone *zone, struct stripe *stripe, uint64_t hash);
+
+/* Those who wait have no more to wait for, though the stub stays. */
+void stub_ring_locked(struct zone *zone, struct stub *stub);
 
 /* One more writer in flight; false when the record has no place for it. */
 bool stub_enter_locked(struct zone *zone, struct stub *stub);
@@ -38,6 +49,10 @@ bool stub_involves(const struct stub *stub, uint32_t owner);
  * once. */
 void stub_forget_locked(struct zone *zone, struct stripe *stripe, struct stub *stub,
                         uint32_t owner);
+
+/* This process leaves: give back every fill stub it holds. What a locked stripe keeps is left to its
+ * deadline and the sweeper. */
+void stub_give_back(struct zone *zone);
 
 /* After a dead owner of the stripe's lock: free the records of this stripe that are in no chain.
  * Returns how many. */

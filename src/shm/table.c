@@ -2,6 +2,7 @@
 
 #include "shm/index.h"
 #include "shm/lock.h"
+#include "shm/look.h"
 #include "shm/plain.h"
 #include "shm/store.h"
 #include "shm/stub.h"
@@ -11,63 +12,6 @@
 #include <string.h>
 
 #define FIND_TRIES 3
-
-/* Raise the access bits while they are below 7: hot keys are not written. A lost race is no loss.
- */
-static inline void mark_access(const struct index_spot *spot)
-{
-    uint64_t word = spot->word;
-
-    if ((word & SLOT_FREQ_MASK) == SLOT_FREQ_MASK)
-        return;
-    atomic_compare_exchange_strong_explicit(&spot->bucket->slot[spot->slot], &word,
-                                            word + (UINT64_C(1) << SLOT_FREQ_SHIFT),
-                                            memory_order_relaxed, memory_order_relaxed);
-}
-
-static inline void fill_hit(const struct zone *zone, const struct index_spot *spot,
-                            const struct entry_view *view, struct table_hit *hit)
-{
-    hit->ref.slot = index_identity(spot->word);
-    hit->seq = view->seq;
-    hit->expires_ms = entry_expires_ms(zone, view);
-    hit->value_len = view->value_len;
-    hit->meta_len = view->meta_len;
-    hit->flags = view->flags & (uint16_t)~ENTRY_FLAGS_OWN;
-    hit->first_slab = view->first_slab;
-    hit->at = view->at + view->key_at + view->key_len;
-}
-
-/* Look into the chain and judge what is there. */
-static inline enum table_result look(const struct zone *zone, const struct index_array *a,
-                                     const struct table_key *key, uint64_t now_ms,
-                                     struct index_spot *spot, struct entry_view *view)
-{
-    if (!index_find(zone, a, key, spot, view))
-        return TABLE_MISS;
-    switch (valid_entry(zone, view, key->bytes, now_ms)) {
-    case VALID_YES:
-        return TABLE_HIT;
-    case VALID_STALE:
-        return TABLE_STALE;
-    default:
-        return TABLE_MISS;
-    }
-}
-
-static inline void finish(const struct zone *zone, const struct index_spot *spot, uint32_t version,
-                          uint64_t table, const struct entry_view *view, enum table_result result,
-                          struct table_hit *hit)
-{
-    hit->ref.bucket = (uint64_t)((const char *)spot->head - zone->base);
-    hit->ref.version = version;
-    hit->ref.shrinks = index_shrinks(table);
-    hit->ref.slot = 0;
-    if (result != TABLE_MISS) {
-        fill_hit(zone, spot, view, hit);
-        mark_access(spot);
-    }
-}
 
 static inline enum table_result find_once(struct zone *zone, const struct table_key *key,
                                           uint64_t now_ms, struct table_hit *hit)
@@ -88,7 +32,7 @@ static inline enum table_result find_once(struct zone *zone, const struct table_
         atomic_load_explicit(&stripe->table, memory_order_relaxed) != table)
         return TABLE_OVERTAKEN;
     hit->stripe = layout_stripe_of(key->hash);
-    finish(zone, &spot, version, table, &view, result, hit);
+    look_finish(zone, &spot, version, table, &view, result, hit);
     return result;
 }
 
@@ -103,7 +47,7 @@ static enum table_result find_locked(struct zone *zone, struct stripe *stripe,
 
     lock_assert(zone, stripe);
     hit->stripe = layout_stripe_of(key->hash);
-    finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed),
+    look_finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed),
            atomic_load_explicit(&stripe->table, memory_order_relaxed), &view, result, hit);
     return result;
 }
@@ -155,7 +99,7 @@ static inline void mark_plain(const struct plain *p)
 {
     struct index_spot spot = {.bucket = p->head, .slot = p->slot, .word = p->word};
 
-    mark_access(&spot);
+    look_mark(&spot);
 }
 
 /* What nearly every read is. false: find_any() has to look. */
@@ -174,6 +118,8 @@ static inline bool find_plain(struct zone *zone, const struct table_key *key, ui
     hit->ref.slot = index_identity(p.word);
     hit->seq = p.w0 & LAYOUT_SEQ_MASK;
     hit->expires_ms = value.expires_ms;
+    hit->stale_ms = 0;
+    hit->delta_ms = 0;
     hit->value_len = value.len;
     hit->meta_len = 0;
     hit->flags = value.flags;
@@ -446,7 +392,7 @@ static bool set_plain(struct zone *zone, const struct table_key *key,
     bool stored;
 
     if (LAYOUT_LOCKED_READS || write->expect != NULL || write->began_seq != 0 ||
-        write->expires_ms != 0 || write->meta.len != 0 || write->n_tags != 0 ||
+        write->expires_ms != 0 || write->meta.len != 0 || entry_words(write) != 0 ||
         write->value.len > STORE_IN_PLACE_MAX / 2 || key->bytes.len > STORE_IN_PLACE_MAX / 4 ||
         !plain_seek(zone, key, &p))
         return false;
@@ -561,7 +507,7 @@ enum table_result table_expire(struct zone *zone, const struct table_key *key,
     if (found == TABLE_MISS || !ref_holds(zone, stripe, expect, &spot, found)) {
         found = TABLE_CHANGED;
     } else {
-        expire_entry_locked(zone, stripe, &spot, &view, entry_expiry_pack(zone, expires_ms));
+        expire_entry_locked(zone, stripe, &spot, &view, entry_expiry_pack(zone, expires_ms == 0 ? 0 : expires_ms + view.stale_ms));
         found = TABLE_STORED;
     }
     lock_drop(zone, stripe);
@@ -636,13 +582,13 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
                 continue;
             key = slice_make(entry_key(zone, &view), view.key_len);
             if (index_cursor_before(entry_hash(zone, key.data, key.len), cursor) ||
-                valid_entry(zone, &view, key, now_ms) > VALID_STALE)
+                valid_entry(zone, &view, key, now_ms) > VALID_STALE || look_past(zone, &view, now_ms))
                 continue;
             used += record_bytes(key.len);
             if (used > zone->walk_cap)
                 continue;
             r = (struct walk_record *)(void *)(zone->walk_buf + used - record_bytes(key.len));
-            fill_hit(zone, &spot, &view, &r->hit);
+            look_fill(zone, &spot, &view, &r->hit);
             r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
             r->hit.ref.version = version;
             r->hit.ref.shrinks = index_shrinks(atomic_load(&stripe->table));

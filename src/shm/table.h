@@ -51,6 +51,8 @@ struct table_hit {
     struct table_ref ref;
     uint64_t seq;        /* the sequence its operation began at */
     uint64_t expires_ms; /* boottime ms; 0 = none */
+    uint32_t stale_ms;   /* kept so long beyond that, for lease_fetch() alone */
+    uint32_t delta_ms;   /* what computing it took, where it was computed under a lease */
     uint32_t value_len;
     uint32_t meta_len; /* bytes of caller's metadata stored beside the value */
     uint16_t flags;    /* caller's flag bits: TABLE_FLAG_USER and up */
@@ -113,6 +115,8 @@ struct table_write {
     unsigned n_tags;
     uint64_t began_seq;  /* zone_seq() when the operation began; 0 = now */
     uint64_t expires_ms; /* boottime ms; 0 = none */
+    uint32_t stale_ms;   /* keep it so long beyond its expiry, for lease_fetch() */
+    uint32_t delta_ms;   /* set by lease_fill_end() */
     uint16_t flags;
     /* NULL: store whatever is there. Otherwise store only if the key is as this ref saw it. */
     const struct table_ref *expect;

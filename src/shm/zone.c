@@ -5,6 +5,7 @@
 #include "shm/index.h"
 #include "shm/memory.h"
 #include "shm/process.h"
+#include "shm/stub.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +14,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define VALUE_MAX      (UINT32_MAX - UINT32_C(0xffff))
-/* Large slabs lose less at their ends (half an entry each), many slabs are the finer queues: 128 KiB
- * to 1 MiB, but 32 KiB where a zone would have fewer than SLABS_WANTED of those. */
+#define VALUE_MAX (UINT32_MAX - UINT32_C(0xffff))
+/* Large slabs lose less at their ends (half an entry each), many slabs are the finer queues: 128
+ * KiB to 1 MiB, but 32 KiB where a zone would have fewer than SLABS_WANTED of those. */
 #define SLAB_SHIFT_MIN 15
 #define SLAB_SHIFT_LOW 17
 #define SLAB_SHIFT_MAX 20
@@ -47,7 +48,8 @@ static uint64_t place(uint64_t *at, uint64_t bytes)
  * stored. */
 static uint32_t slab_shift_for_key(uint32_t key_max)
 {
-    uint64_t most = entry_size(key_max, TABLE_META_MAX, TABLE_TAGS_MAX, true, 0);
+    uint64_t most =
+        entry_size(key_max, TABLE_META_MAX, TABLE_TAGS_MAX + ENTRY_FETCH_WORDS, true, 0);
     uint32_t shift = SLAB_SHIFT_MIN;
 
     while ((UINT64_C(1) << shift) / 2 < most)
@@ -257,6 +259,8 @@ static void handle_reset(struct zone *zone)
     zone->oldest[0].n = 0;
     zone->oldest[1].n = 0;
     zone->pending.slab = LAYOUT_NONE;
+    zone->rings = 0;
+    zone->ring = NULL;
     memset(&zone->walk, 0, sizeof(zone->walk));
 }
 
@@ -278,6 +282,7 @@ int zone_join(struct zone *zone, struct errmsg *msg)
             (_Atomic uint64_t *)layout_at(zone, zone->g.counters) + (uint64_t)id * LAYOUT_COUNTERS;
         zone->alloc_hint = id;
         zone->stub_hint = id * 509;
+        zone->random = (me ^ clock_now_ns()) | 1;
         return ERR_OK;
     }
     return err_set(msg, ERR_LIMIT, "cache %s has %d processes already", zone_name(zone),
@@ -292,6 +297,7 @@ void zone_leave(struct zone *zone)
         return;
     if (zone->pending.slab != LAYOUT_NONE)
         evict_run(zone, &zone->pending, clock_now_ms(), &budget, true);
+    stub_give_back(zone);
     slab_seal_all(zone);
     atomic_store(&layout_owner(zone, zone->owner)->identity, 0);
     handle_reset(zone);

@@ -40,7 +40,8 @@ int zone_create(const struct zone_options *options, struct zone **out,
  * in each process. ERR_LIMIT when all slots are held by live processes. */
 int zone_join(struct zone *zone, struct errmsg *msg) MUST_CHECK;
 
-/* Seal this process' open slabs and give the slot back. Must hold no lock, lease or write stub. */
+/* Seal this process' open slabs, give back its leases and the slot. Must hold no lock or write stub.
+ */
 void zone_leave(struct zone *zone);
 
 /* Unmap and close; the memory goes with the last process that maps it. */
