@@ -2,6 +2,7 @@
 #include "cache/cache.h"
 
 #include "cache/impl.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -45,6 +46,7 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
     caches->owner = HERITAGE_OWNER(slot);
     list_init(&caches->works);
     list_init(&caches->parked);
+    list_init(&caches->waiting);
     for (; rc == ERR_OK && caches->n < config->n_caches; caches->n++)
         rc = cache_init(caches, caches->n);
     if (rc == ERR_OK && config->redis.enabled)
@@ -57,7 +59,13 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
         return rc;
     }
     uv_timer_init(loop, &caches->timer);
+    uv_timer_init(loop, &caches->wait_timer);
     caches->timer.data = caches;
+    caches->wait_timer.data = caches;
+    caches->timers = 2;
+    srand48((long)(clock_now_ns() ^ (uint64_t)slot << 32)); /* workers must not jitter alike */
+    for (size_t i = 0; i < caches->n; i++)
+        lease_on_ring(caches->cache[i].zone, wait_ring, caches);
     *out = caches;
     return ERR_OK;
 }
@@ -67,11 +75,13 @@ static void gone_if_done(struct caches *caches)
     void (*gone)(void *arg) = caches->gone;
     void *arg = caches->gone_arg;
 
-    if (!caches->pool_gone || !caches->timer_gone)
+    if (!caches->pool_gone || caches->timers > 0)
         return;
     for (size_t i = 0; i < caches->n; i++)
         if (caches->cache[i].prefix.len > 0)
             free((char *)(uintptr_t)caches->cache[i].prefix.data);
+    for (size_t i = 0; i < caches->n; i++)
+        lease_on_ring(caches->cache[i].zone, NULL, NULL);
     buf_fini(scratch());
     free(caches->cache);
     free(caches);
@@ -82,7 +92,7 @@ static void timer_closed(uv_handle_t *handle)
 {
     struct caches *caches = handle->data;
 
-    caches->timer_gone = true;
+    caches->timers--;
     gone_if_done(caches);
 }
 
@@ -103,7 +113,10 @@ void caches_close(struct caches *caches, void (*gone)(void *arg), void *arg)
     caches->gone_arg = arg;
     while ((node = list_pop(&caches->parked)) != NULL)
         work_end(LIST_ENTRY(node, struct work, park), CACHE_DOWN);
+    while ((node = list_pop(&caches->waiting)) != NULL)
+        work_end(LIST_ENTRY(node, struct work, park), CACHE_DOWN);
     uv_close((uv_handle_t *)&caches->timer, timer_closed);
+    uv_close((uv_handle_t *)&caches->wait_timer, timer_closed);
     if (caches->pool != NULL)
         pool_close(caches->pool, pool_closed, caches);
     else
@@ -112,8 +125,11 @@ void caches_close(struct caches *caches, void (*gone)(void *arg), void *arg)
 
 void caches_wake(struct caches *caches)
 {
-    if (caches->pool != NULL && !caches->closing)
+    if (caches->closing)
+        return;
+    if (caches->pool != NULL)
         jobs_adopt(caches);
+    wait_wake(caches);
 }
 
 struct cache *caches_find(struct caches *caches, struct slice name)

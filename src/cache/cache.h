@@ -49,6 +49,10 @@ struct cache_info {
     uint32_t client_flags;
     uint64_t created_wall_ms; /* 0 = unknown */
     char content_type[128];   /* "" = none */
+    /* cache_fetch() only. */
+    uint64_t lease;    /* not 0: the caller is to compute the value, then cache_fill() or cache_fail() */
+    bool stale;        /* past its expiry, or not to be trusted any more */
+    uint64_t retry_ms; /* CACHE_BUSY: when it may be worth asking again; 0 = unknown */
 };
 
 /* Where a value goes. place() returns room for exactly info->value_len bytes and may write what comes before them
@@ -101,6 +105,7 @@ struct cache_attrs {
     struct slice content_type;
     const struct slice *tags; /* backend memory only */
     unsigned n_tags;
+    uint32_t stale_ms; /* cache_fill(): keep it so long beyond its expiry for fetches that want it */
 };
 
 /* Store whatever is there (SET without conditions, MSET, HTTP PUT). key, value and attrs are copied if it must wait. */
@@ -109,6 +114,37 @@ enum cache_status cache_put(struct cache *cache, struct slice key, struct slice 
 
 /* Remove one key: CACHE_OK it was there, CACHE_MISS it was not. */
 enum cache_status cache_delete(struct cache *cache, struct slice key, struct cache_op *op);
+
+/* ---- fetch: one computation a key, across every process of the host (design section 6) ---- */
+
+struct cache_fetch {
+    uint64_t lease_ms; /* how long the computation may take; 0 = 10 s */
+    uint64_t wait_ms;  /* how long to wait for another's; 0 = not at all */
+    uint64_t stale_ms; /* a value so far past its expiry will do meanwhile; 0 = none will */
+    double beta;       /* of early refresh (shm/fetch.h); 0 = never */
+};
+
+/* Read, or get the right to compute. CACHE_OK: the value is in the sink; info->stale says whether it
+ * still counts. CACHE_MISS: there is none, and info->lease is the caller's. With CACHE_OK too
+ * info->lease may be set: the caller has a value and is to compute the next one. CACHE_BUSY: another
+ * computes, and did not end within wait_ms; or it failed lately (retry_ms). A lease must be ended by
+ * exactly one cache_fill() or cache_fail(), when its client goes away too; otherwise it ends after
+ * lease_ms, or with this process. With L2 the holder of the lease asks Redis first, and nobody
+ * computes what is there. info: as for cache_get(). */
+enum cache_status cache_fetch(struct cache *cache, struct slice key, const struct cache_fetch *how,
+                              struct cache_sink *sink, struct cache_op *op, struct cache_info *info);
+
+/* Store what was computed, if the lease still stands: CACHE_OK. CACHE_MISS: it does not (too late, or
+ * the key was written, removed or cleared meanwhile); nothing was stored. The lease is over with
+ * every answer but CACHE_WAIT. As cache_put() otherwise. */
+enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t token,
+                             struct slice value, const struct cache_attrs *attrs,
+                             struct cache_op *op);
+
+/* Give the lease back. retry_after_ms: nobody is to try within that time; 0 = the next one may at
+ * once. CACHE_OK always, or CACHE_PENDING; op may be NULL, it is done all the same. */
+enum cache_status cache_fail(struct cache *cache, struct slice key, uint64_t token,
+                             uint64_t retry_after_ms, struct cache_op *op);
 
 /* Read-modify-write, decided in one place: under the table's compare-and-set on a memory cache, by Redis itself where
  * there is one (rule 11; with Redis down: CACHE_DOWN). */

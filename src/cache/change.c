@@ -247,12 +247,17 @@ enum cache_status cache_change(struct cache *cache, struct slice key,
                                struct cache_op *op, int64_t *integer)
 {
     enum cache_status status = check_limits(cache, key, change->value);
+    struct cache_change jittered = *change;
     struct table_key tkey;
     struct work *work;
     int64_t ignored;
 
     if (status != CACHE_OK)
         return status;
+    if (change->kind == CHANGE_SET) {
+        jittered.attrs.expires_ms = write_jitter(cache, change->attrs.expires_ms);
+        change = &jittered;
+    }
     if (cache->l2)
         return change_l2(cache, key, change, sink, op);
     tkey = table_key(cache->zone, key);

@@ -3,6 +3,7 @@
  * keyname.c  names of keys in Redis          l1.c      reads and read-modify-write in shared memory
  * work.c     operations that wait            read.c    cache_get: L1, then L2, then fill
  * write.c    cache_put, cache_delete         change.c  cache_change
+ * once.c     cache_fetch, cache_fill         wait.c    waiting for another's computation
  * l2.c       the way to Redis                scan.c    walk of a cache's keys there
  * job.c      the table of long jobs          clear.c   clears and purges
  * invalidate.c  messages of other nodes, epoch, journal replay
@@ -44,10 +45,13 @@ struct caches {
     struct list works;  /* everything that has not ended */
     struct list parked; /* of those, what waits for a lock or a ban slot; the timer runs while any does */
     uv_timer_t timer;
+    struct list waiting; /* works that look again when this worker is rung */
+    uv_timer_t wait_timer;
     unsigned replaying; /* journal replays on their way */
     uint64_t replay_ticket;
     bool closing;
-    bool pool_gone, timer_gone;
+    bool pool_gone;
+    unsigned timers; /* open */
     void (*gone)(void *arg);
     void *gone_arg;
 };
@@ -74,6 +78,12 @@ struct work {
     enum cache_status answer; /* change: what the caller will get once L1 is invalidated */
     struct cache_change change;
     uint64_t ticket; /* replay: the journal record */
+    struct cache_fetch how;
+    bool fetching;          /* a fetch or a fill: the lease outlives a look into L2 */
+    bool found;             /* fetch: a stale value is in the sink */
+    bool waited;            /* for another's computation */
+    uint64_t wait_until_ms; /* and no longer than this */
+    uint64_t look_ms;       /* when to look again without having been rung */
 };
 
 /* keyname.c. Append the Redis name of a key. */
@@ -97,6 +107,30 @@ enum cache_status l1_change(struct cache *cache, const struct table_key *key,
 bool ban_l1(struct cache *cache, struct slice pattern);
 /* Whether a delete has settled: false means the stripe is locked, wait. */
 bool l1_remove(struct cache *cache, const struct table_key *key, bool *had);
+
+/* Copy what was found, as l1_read() does; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when
+ * there was no place. */
+enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
+                          struct cache_info *info);
+
+/* wait.c. Wait until this worker is rung, or until_ms (0 = unknown), or work->wait_until_ms; then
+ * retry. */
+void wait_for_end(struct work *work, uint64_t until_ms, void (*retry)(struct work *work));
+/* Rung: everything that waits looks again. */
+void wait_wake(struct caches *caches);
+/* For lease_on_ring(); arg: the caches. */
+void wait_ring(void *arg, uint64_t slots);
+
+/* read.c. Ask L2 for work's key; for a fetch fetch_absent() follows when it has none. */
+void read_send(struct work *work);
+void read_count(struct cache *cache, bool counts, enum counter layer, bool found);
+/* once.c */
+void fetch_absent(struct work *work);
+/* write.c. Send a put whose stub is work->lease. */
+void write_send(struct work *work);
+enum cache_status write_count(struct cache *cache, enum cache_status status);
+/* An expiry as it is stored: made earlier by up to the cache's ttl_jitter. */
+uint64_t write_jitter(const struct cache *cache, uint64_t expires_ms);
 
 /* work.c */
 enum cache_status check_limits(const struct cache *cache, struct slice key, struct slice value);

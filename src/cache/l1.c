@@ -46,8 +46,8 @@ static void info_of_hit(const struct table_hit *hit, struct slice meta, struct c
 
 /* Copy what was found; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when there was no
  * place. */
-static enum table_result copy_hit(struct cache *cache, const struct table_hit *hit,
-                                  struct cache_sink *sink, struct cache_info *info)
+enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
+                          struct cache_info *info)
 {
     char meta[TABLE_META_MAX];
     char *place;
@@ -101,7 +101,7 @@ enum table_result l1_read(struct cache *cache, const struct table_key *key, uint
 
         if (found != TABLE_HIT && found != TABLE_STALE)
             return found;
-        copied = copy_hit(cache, &hit, sink, info);
+        copied = l1_copy(cache, &hit, sink, info);
         if (copied == TABLE_HIT)
             return found;
         if (copied == TABLE_FULL)

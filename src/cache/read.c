@@ -2,7 +2,10 @@
 #include "cache/impl.h"
 #include "common/clock.h"
 
-static void count_read(struct cache *cache, bool counts, enum counter layer, bool found)
+/* What one reader found absent is the answer for those who waited for it; they have all been rung. */
+#define ABSENT_MS 100
+
+void read_count(struct cache *cache, bool counts, enum counter layer, bool found)
 {
     if (!counts)
         return;
@@ -25,7 +28,7 @@ static enum cache_status read_fallback(struct cache *cache, const struct table_k
         return CACHE_DOWN;
     result = l1_read(cache, key, clock_now_ms(), sink, info);
     if (result == TABLE_HIT || result == TABLE_STALE) {
-        count_read(cache, sink != NULL, result == TABLE_HIT ? STAT_L1_HITS : STAT_STALE_HITS, true);
+        read_count(cache, sink != NULL, result == TABLE_HIT ? STAT_L1_HITS : STAT_STALE_HITS, true);
         return CACHE_OK;
     }
     if (result == TABLE_FULL)
@@ -33,7 +36,7 @@ static enum cache_status read_fallback(struct cache *cache, const struct table_k
     /* Without a backup, "not there" would be a guess: say that Redis is needed. */
     if (!cache->fallback)
         return CACHE_DOWN;
-    count_read(cache, sink != NULL, STAT_L1_HITS, false);
+    read_count(cache, sink != NULL, STAT_L1_HITS, false);
     return CACHE_MISS;
 }
 
@@ -42,6 +45,12 @@ static void read_failed(struct work *work, int err)
     struct cache_info *info = &work->op->info;
     enum cache_status status;
 
+    if (work->fetching) {
+        /* Computing goes on without L2. */
+        stat_add(work->cache->zone, STAT_FALLBACKS, 1);
+        fetch_absent(work);
+        return;
+    }
     if (work->lease.token != 0)
         (void)lease_fail(work->cache->zone, &work->key, &work->lease);
     status = read_fallback(work->cache, &work->key, work->sink, info);
@@ -64,6 +73,10 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
 
     if (work->lease.token == 0)
         return;
+    if (!work->cache->l1) {
+        (void)lease_fail(work->cache->zone, &work->key, &work->lease);
+        return;
+    }
     if (l1_meta(&attrs, &meta) != ERR_OK) {
         (void)lease_fail(work->cache->zone, &work->key, &work->lease);
         return;
@@ -77,17 +90,29 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
     buf_fini(&meta);
 }
 
-static void read_absent(struct work *work)
+/* Tell those who wait that there is nothing. A stale copy that L2 no longer has goes first, since it
+ * must not come back when L2 is next down; when its stripe is locked it stays for now: it is stale
+ * still. */
+static void tell_absent(struct work *work)
 {
+    struct zone *zone = work->cache->zone;
+    struct table_hit hit;
     bool had;
 
-    if (work->lease.token != 0)
-        (void)lease_fail(work->cache->zone, &work->key, &work->lease);
-    /* A stale copy that L2 no longer has must not come back when L2 is next down. When its stripe is
-     * locked it stays for now: it is stale still. */
-    if (work->cache->l1)
+    if (work->cache->l1 && table_find(zone, &work->key, clock_now_ms(), &hit) != TABLE_MISS)
         (void)l1_remove(work->cache, &work->key, &had);
-    count_read(work->cache, work->sink != NULL, STAT_L2_HITS, false);
+    if (work->lease.token != 0)
+        (void)lease_absent(zone, &work->key, &work->lease, clock_now_ms() + ABSENT_MS);
+}
+
+static void read_absent(struct work *work)
+{
+    if (work->fetching) {
+        fetch_absent(work);
+        return;
+    }
+    tell_absent(work);
+    read_count(work->cache, work->sink != NULL, STAT_L2_HITS, false);
     work_end(work, CACHE_MISS);
 }
 
@@ -104,6 +129,7 @@ static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
         read_absent(work);
         return;
     }
+    *info = (struct cache_info){0};
     l1_info(&envelope, info);
     info->expires_ms = expires_ms;
     info->value_len = envelope.value.len;
@@ -117,7 +143,7 @@ static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
         if (envelope.value.len > 0)
             memcpy(place, envelope.value.data, envelope.value.len);
     }
-    count_read(work->cache, work->sink != NULL, STAT_L2_HITS, true);
+    read_count(work->cache, work->sink != NULL, STAT_L2_HITS, true);
     work_end(work, CACHE_OK);
 }
 
@@ -133,6 +159,11 @@ static void read_done(struct pool_call *call, int status, const struct reply *re
     value = exec_item(reply, 0);
     pttl = exec_item(reply, 1);
     if (reply->type == REPLY_ERROR || (value != NULL && value->type == REPLY_ERROR)) {
+        if (work->fetching) {
+            stat_add(work->cache->zone, STAT_ERRORS, 1);
+            fetch_absent(work);
+            return;
+        }
         if (work->lease.token != 0)
             (void)lease_fail(work->cache->zone, &work->key, &work->lease);
         stat_add(work->cache->zone, STAT_ERRORS, 1);
@@ -146,7 +177,7 @@ static void read_done(struct pool_call *call, int status, const struct reply *re
 }
 
 /* Value and remaining time in one transaction: two commands could straddle an expiry (rule 3). */
-static void send_read(struct work *work)
+void read_send(struct work *work)
 {
     struct buf *name = scratch();
     struct slice multi = SLICE_LIT("MULTI"), exec = SLICE_LIT("EXEC");
@@ -165,22 +196,68 @@ static void send_read(struct work *work)
     pool_send(work->cache->set->pool, &work->call, commands, 4);
 }
 
+static void read_again(struct work *work);
+
+/* Ask L2 as the one who does so for everyone, or wait for that one. */
+static void read_begin(struct work *work)
+{
+    struct cache *cache = work->cache;
+    uint64_t now_ms = clock_now_ms(), until_ms = 0;
+    struct lease_wish wish = {
+        .deadline_ms = now_ms + 2 * cache->set->heritage->config->redis.deadline_ms,
+        .slot = (int)cache->set->owner - 1,
+        .look = true,
+        .waited = work->waited,
+    };
+
+    if (!cache->l1) {
+        read_send(work);
+        return;
+    }
+    switch (lease_join(cache->zone, &work->key, &wish, now_ms, &work->lease, &until_ms)) {
+    case LEASE_HELD:
+        wait_for_end(work, until_ms, read_again);
+        break;
+    case LEASE_FILLED:
+        work_park(work, read_again);
+        break;
+    case LEASE_ABSENT:
+        read_count(cache, work->sink != NULL, STAT_L2_HITS, false);
+        work_end(work, CACHE_MISS);
+        break;
+    default: /* anything but a grant means: read, but do not fill */
+        read_send(work);
+    }
+}
+
+/* Whoever was waited for has ended, one way or another. */
+static void read_again(struct work *work)
+{
+    struct cache *cache = work->cache;
+    uint64_t now_ms = clock_now_ms();
+
+    if (l1_read(cache, &work->key, now_ms, work->sink, &work->op->info) == TABLE_HIT) {
+        read_count(cache, work->sink != NULL, STAT_L1_HITS, true);
+        work_end(work, CACHE_OK);
+    } else if (now_ms >= work->wait_until_ms) {
+        read_failed(work, ERR_TIMEOUT);
+    } else if (!l2_usable(cache)) {
+        read_failed(work, ERR_DOWN);
+    } else {
+        read_begin(work);
+    }
+}
+
 static enum cache_status read_l2(struct cache *cache, const struct table_key *key,
                                  struct cache_sink *sink, struct cache_op *op)
 {
-    const struct config_redis *redis = &cache->set->heritage->config->redis;
-    uint64_t now_ms = clock_now_ms();
-    struct work *work;
+    struct work *work = work_begin(cache, op, key->bytes, (struct slice){0}, NULL);
 
-    work = work_begin(cache, op, key->bytes, (struct slice){0}, NULL);
     if (work == NULL)
         return CACHE_NOMEM;
     work->sink = sink;
-    /* Anything but a grant means: read, but do not fill. */
-    if (cache->l1 && lease_fill_begin(cache->zone, key, now_ms, now_ms + 2 * redis->deadline_ms,
-                                      &work->lease) != LEASE_GRANTED)
-        work->lease = (struct lease){0};
-    send_read(work);
+    work->wait_until_ms = clock_now_ms() + cache->set->heritage->config->redis.deadline_ms;
+    read_begin(work);
     return CACHE_PENDING;
 }
 
@@ -198,7 +275,7 @@ enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_
     if (cache->l1) {
         result = l1_read(cache, &tkey, clock_now_ms(), sink, info);
         if (result == TABLE_HIT) {
-            count_read(cache, sink != NULL, STAT_L1_HITS, true);
+            read_count(cache, sink != NULL, STAT_L1_HITS, true);
             return CACHE_OK;
         }
         if (result == TABLE_FULL)
@@ -206,14 +283,14 @@ enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_
     }
     if (!cache->l2) {
         /* A stripe that stays locked is as good as a miss to a cache's reader. */
-        count_read(cache, sink != NULL, STAT_L1_HITS, false);
+        read_count(cache, sink != NULL, STAT_L1_HITS, false);
         return CACHE_MISS;
     }
     if (!l2_usable(cache))
         return read_fallback(cache, &tkey, sink, info);
     if (!l2_readable(cache, key)) {
         /* What L2 has for this key is known to be wrong. Stale or missing, it is a miss. */
-        count_read(cache, sink != NULL, STAT_L1_HITS, false);
+        read_count(cache, sink != NULL, STAT_L1_HITS, false);
         return CACHE_MISS;
     }
     return op == NULL ? CACHE_WAIT : read_l2(cache, &tkey, sink, op);

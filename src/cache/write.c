@@ -3,6 +3,7 @@
 #include "common/clock.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static enum cache_status status_of_set(enum table_result result)
 {
@@ -19,13 +20,25 @@ static enum cache_status status_of_set(enum table_result result)
     }
 }
 
-static enum cache_status count_put(struct cache *cache, enum cache_status status)
+enum cache_status write_count(struct cache *cache, enum cache_status status)
 {
     if (status == CACHE_OK)
         stat_add(cache->zone, STAT_PUTS, 1);
     else if (status != CACHE_WAIT)
         stat_add(cache->zone, STAT_ERRORS, 1);
     return status;
+}
+
+uint64_t write_jitter(const struct cache *cache, uint64_t expires_ms)
+{
+    uint64_t now_ms = clock_now_ms(), left_ms, most_ms;
+    uint64_t percent = (uint64_t)cache->config->ttl_jitter;
+
+    if (percent == 0 || expires_ms <= now_ms)
+        return expires_ms;
+    left_ms = expires_ms - now_ms;
+    most_ms = left_ms / 100 * percent + left_ms % 100 * percent / 100;
+    return expires_ms - (uint64_t)(drand48() * (double)(most_ms + 1));
 }
 
 static enum cache_status put_memory(struct cache *cache, const struct table_key *key, struct slice value,
@@ -55,7 +68,7 @@ static void retry_put_memory(struct work *work)
     if (status == CACHE_WAIT)
         work_park(work, retry_put_memory);
     else
-        work_end(work, count_put(work->cache, status));
+        work_end(work, write_count(work->cache, status));
 }
 
 /* ---- put through L2 ---- */
@@ -75,14 +88,17 @@ static void put_fell_back(struct work *work, int err)
         return;
     }
     (void)lease_write_abort(cache->zone, &work->key, &work->lease, clock_now_ms());
-    work_end(work, count_put(cache, status_of_err(err)));
+    work_end(work, write_count(cache, status_of_err(err)));
 }
 
 /* The value's way into L1 once L2 has answered. */
 static void put_end_l1(struct work *work)
 {
     struct cache *cache = work->cache;
-    struct table_write write = {.value = work->value, .expires_ms = work->attrs.expires_ms};
+    struct table_write write = {.value = work->value,
+                                .expires_ms = work->attrs.expires_ms,
+                                .stale_ms = work->attrs.stale_ms,
+                                .delta_ms = work->fetching};
     struct buf meta = {0};
     enum table_result result = TABLE_FULL;
 
@@ -97,7 +113,7 @@ static void put_end_l1(struct work *work)
     if (result == TABLE_BUSY)
         work_park(work, put_end_l1);
     else
-        work_end(work, count_put(cache, CACHE_OK));
+        work_end(work, write_count(cache, CACHE_OK));
 }
 
 static void put_refused(struct work *work, const struct reply *reply)
@@ -107,7 +123,7 @@ static void put_refused(struct work *work, const struct reply *reply)
     /* Redis still has the older value: neither layer may serve it (rule 2). */
     journal_key(cache, work->key.bytes);
     (void)lease_write_abort(cache->zone, &work->key, &work->lease, clock_now_ms());
-    work_end(work, count_put(cache, work_remote(work, reply)));
+    work_end(work, write_count(cache, work_remote(work, reply)));
 }
 
 static void put_done(struct pool_call *call, int status, const struct reply *reply)
@@ -123,8 +139,11 @@ static void put_done(struct pool_call *call, int status, const struct reply *rep
         put_end_l1(work);
     } else {
         /* Backend redis: what an earlier outage left in the backup is out of date now. */
-        (void)l1_remove(work->cache, &work->key, &had);
-        work_end(work, count_put(work->cache, CACHE_OK));
+        if (work->lease.token != 0)
+            (void)lease_write_abort(work->cache->zone, &work->key, &work->lease, clock_now_ms());
+        else
+            (void)l1_remove(work->cache, &work->key, &had);
+        work_end(work, write_count(work->cache, CACHE_OK));
     }
 }
 
@@ -143,7 +162,7 @@ static int encode_put(struct work *work, struct buf *name, struct buf *stored, s
     return rc;
 }
 
-static void send_put(struct work *work)
+void write_send(struct work *work)
 {
     struct buf name = {0}, stored = {0}, message = {0};
     uint64_t now_ms = clock_now_ms();
@@ -194,7 +213,7 @@ static void put_begin(struct work *work)
         if (result != LEASE_GRANTED)
             work->lease = (struct lease){0};
     }
-    send_put(work);
+    write_send(work);
 }
 
 static enum cache_status put_l2(struct cache *cache, struct slice key, struct slice value,
@@ -228,20 +247,23 @@ enum cache_status cache_put(struct cache *cache, struct slice key, struct slice 
                             const struct cache_attrs *attrs, struct cache_op *op)
 {
     enum cache_status status = check_limits(cache, key, value);
+    struct cache_attrs jittered = *attrs;
     struct table_key tkey;
     struct work *work;
 
     if (status != CACHE_OK)
-        return count_put(cache, status);
+        return write_count(cache, status);
     if (cache->l2 && attrs->n_tags > 0)
         return CACHE_REFUSED;
+    jittered.expires_ms = write_jitter(cache, attrs->expires_ms);
+    attrs = &jittered;
     if (cache->l2 && l2_usable(cache))
         return put_l2(cache, key, value, attrs, op);
     tkey = table_key(cache->zone, key);
     status = cache->l2 ? put_without_l2(cache, &tkey, value, attrs)
                        : put_memory(cache, &tkey, value, attrs, 0);
     if (status != CACHE_WAIT || op == NULL)
-        return count_put(cache, status);
+        return write_count(cache, status);
     work = work_begin(cache, op, key, value, attrs);
     if (work == NULL)
         return CACHE_NOMEM;

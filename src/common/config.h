@@ -41,6 +41,7 @@ struct config_listener {
 struct config_cache {
     char *name;
     uint64_t memory_bytes;
+    int64_t ttl_jitter;          /* percent by which an expiry may come earlier */
     uint64_t ttl_ms;             /* for HTTP and library puts that name none; 0 = none */
     enum config_backend backend; /* never BACKEND_AUTO after config_load() */
     enum config_backup backup;   /* never BACKUP_AUTO after config_load() */

@@ -218,6 +218,9 @@ static const struct config_row rows[] = {
     {CACHE("ttl", CONFIG_TIME, ttl_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
      .text = "How long entries live that were stored by HTTP without a time of their own. 0: until "
              "they are evicted. RESP clients' entries live as long as they say."},
+    {CACHE("ttl_jitter", CONFIG_INT, ttl_jitter), .fallback = "0", .max = 90, .unit = "percent",
+     .text = "Let each entry that is stored with an expiry end earlier by up to this part of its time, "
+             "at random, so that what was stored together does not run out together."},
     {CACHE("backend", CONFIG_ENUM, backend), .fallback = "auto", .max = BACKEND_LAYERED,
      .choices = backends,
      .text = "memory: this machine alone; redis: Redis alone; layered: memory in front of Redis. "

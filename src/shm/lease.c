@@ -1,6 +1,7 @@
 #include "shm/lease.h"
 
 #include "shm/lock.h"
+#include "shm/look.h"
 #include "shm/store.h"
 #include "shm/stub.h"
 #include "shm/valid.h"
@@ -69,23 +70,47 @@ static bool told_absent(struct zone *zone, struct stripe *stripe, const struct t
            !valid_refuses(zone, key->bytes, stub->seq, NULL, 0);
 }
 
-enum lease_result lease_join(struct zone *zone, const struct table_key *key, uint64_t now_ms,
-                             uint64_t deadline_ms, int slot, bool waited, struct lease *lease,
+static bool filled(struct zone *zone, struct stripe *stripe, const struct table_key *key,
+                   uint64_t now_ms)
+{
+    struct index_array a = index_array(zone, stripe);
+    struct index_spot spot;
+    struct entry_view view;
+
+    return look(zone, &a, key, now_ms, &spot, &view) == TABLE_HIT;
+}
+
+static enum lease_result join_locked(struct zone *zone, struct stripe *stripe,
+                                     const struct table_key *key, const struct lease_wish *wish,
+                                     uint64_t now_ms, struct lease *lease, uint64_t *until_ms)
+{
+    struct stub *other;
+    enum lease_result result;
+
+    if (wish->look && filled(zone, stripe, key, now_ms))
+        return LEASE_FILLED;
+    if (wish->waited && told_absent(zone, stripe, key, now_ms))
+        return LEASE_ABSENT;
+    result = fill_begin_locked(zone, stripe, key, now_ms, wish->deadline_ms, lease, &other);
+    if (other != NULL) {
+        other->waiters |= UINT64_C(1) << wish->slot;
+        *until_ms = other->deadline_ms;
+    }
+    return result;
+}
+
+enum lease_result lease_join(struct zone *zone, const struct table_key *key,
+                             const struct lease_wish *wish, uint64_t now_ms, struct lease *lease,
                              uint64_t *until_ms)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
-    struct stub *other = NULL;
-    enum lease_result result = LEASE_ABSENT;
+    enum lease_result result;
 
     *lease = (struct lease){0, 0};
+    *until_ms = 0;
     if (!lock_take(zone, stripe))
         return LEASE_BUSY;
-    if (!waited || !told_absent(zone, stripe, key, now_ms))
-        result = fill_begin_locked(zone, stripe, key, now_ms, deadline_ms, lease, &other);
-    if (other != NULL) {
-        other->waiters |= UINT64_C(1) << slot;
-        *until_ms = other->deadline_ms;
-    }
+    result = join_locked(zone, stripe, key, wish, now_ms, lease, until_ms);
     lock_drop(zone, stripe);
     return result;
 }

@@ -27,6 +27,7 @@ enum lease_result {
     LEASE_FULL,    /* no stub left: go on without one, do not fill */
     LEASE_BUSY,    /* the stripe stayed locked: park and try again */
     LEASE_ABSENT,  /* lease_join(): whom it waited for found nothing */
+    LEASE_FILLED,  /* lease_join(): there is a value by now */
 };
 
 struct lease {
@@ -38,12 +39,19 @@ struct lease {
 enum lease_result lease_fill_begin(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                    uint64_t deadline_ms, struct lease *lease);
 
-/* The same for one who can wait: on HELD and WRITING worker slot `slot` (0..63) is rung when that
- * ends, and *until_ms is when it ends at the latest. waited: this is not the first try of this
- * read; then what the holder found absent is absent (LEASE_ABSENT), and not to be looked for again
- * by everyone who waited. */
-enum lease_result lease_join(struct zone *zone, const struct table_key *key, uint64_t now_ms,
-                             uint64_t deadline_ms, int slot, bool waited, struct lease *lease,
+/* How lease_join() is to ask. */
+struct lease_wish {
+    uint64_t deadline_ms; /* of the lease */
+    int slot;             /* worker slot to ring, 0..63 */
+    bool look;            /* values in this zone count: one that came meanwhile is LEASE_FILLED */
+    bool waited; /* not the first try of this read: what the holder found absent is absent */
+};
+
+/* The same for one who can wait: on HELD and WRITING the slot is rung when that ends, and *until_ms
+ * is when it ends at the latest. With waited, a holder's lease_absent() is the answer (ABSENT),
+ * so that not everyone who waited looks for nothing in turn. */
+enum lease_result lease_join(struct zone *zone, const struct table_key *key,
+                             const struct lease_wish *wish, uint64_t now_ms, struct lease *lease,
                              uint64_t *until_ms);
 
 /* Store what the miss brought back, if the lease still stands; the stub goes either way.

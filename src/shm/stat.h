@@ -30,7 +30,9 @@
     X(JOURNALLED, "journalled", "writes whose outcome in Redis is unknown or failed")                  \
     X(KEPT, "kept", "entries that their slab's reclaim kept, because they are read")                   \
     X(GHOST_HITS, "ghost_hits", "puts of keys that had been evicted lately")                           \
-    X(IN_PLACE, "in_place", "puts that overwrote a value where it lay")
+    X(IN_PLACE, "in_place", "puts that overwrote a value where it lay")                                \
+    X(LEASES, "leases", "fetches that were given the right to compute")                                \
+    X(LEASE_WAITS, "lease_waits", "reads and fetches that waited for another of the same key")
 
 enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,

@@ -5,6 +5,8 @@
 
 #include <check.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static char *const cache_names[] = {"default", "second", "third"};
 
@@ -59,8 +61,9 @@ static void open_shared(struct cache_fixture *fixture, struct errmsg *msg)
                                        .key_max_bytes = (uint32_t)config->limits.key_bytes};
 
         ck_assert_msg(zone_create(&options, &heritage->zones[i], msg) == ERR_OK, "%s", msg->text);
-        ck_assert_msg(zone_join(heritage->zones[i], msg) == ERR_OK, "%s", msg->text);
     }
+    for (size_t i = 0; i < FIXTURE_SLOTS; i++)
+        heritage->wake_fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (!config->redis.enabled)
         return;
     ck_assert_int_eq(journal_create((uint32_t)config->redis.journal_entries,
@@ -71,8 +74,8 @@ static void open_shared(struct cache_fixture *fixture, struct errmsg *msg)
                      ERR_OK);
 }
 
-void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *redis,
-                  void (*prepare)(struct config *config))
+void fixture_share(struct cache_fixture *fixture, size_t n_caches, const char *redis,
+                   void (*prepare)(struct config *config))
 {
     struct errmsg msg = {{0}};
 
@@ -83,10 +86,42 @@ void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *re
     fixture->heritage.config = &fixture->config;
     strcpy(fixture->heritage.node_id, "test-node");
     open_shared(fixture, &msg);
+}
+
+static void on_wake(uv_poll_t *poll, int status, int events)
+{
+    struct cache_fixture *fixture = poll->data;
+    uint64_t rings;
+
+    (void)status;
+    (void)events;
+    ck_assert_int_eq(read(fixture->heritage.wake_fds[fixture->slot], &rings, sizeof(rings)),
+                     sizeof(rings));
+    caches_wake(fixture->caches);
+}
+
+void fixture_serve(struct cache_fixture *fixture, unsigned slot)
+{
+    struct errmsg msg = {{0}};
+
+    fixture->slot = slot;
+    for (size_t i = 0; i < fixture->config.n_caches; i++)
+        ck_assert_msg(zone_join(fixture->heritage.zones[i], &msg) == ERR_OK, "%s", msg.text);
     ck_assert_int_eq(uv_loop_init(&fixture->loop), 0);
-    ck_assert_msg(caches_open(&fixture->heritage, &fixture->loop, 0, &fixture->caches, &msg) ==
+    ck_assert_int_eq(
+        uv_poll_init(&fixture->loop, &fixture->wake, fixture->heritage.wake_fds[slot]), 0);
+    fixture->wake.data = fixture;
+    ck_assert_int_eq(uv_poll_start(&fixture->wake, UV_READABLE, on_wake), 0);
+    ck_assert_msg(caches_open(&fixture->heritage, &fixture->loop, slot, &fixture->caches, &msg) ==
                       ERR_OK,
                   "%s", msg.text);
+}
+
+void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *redis,
+                  void (*prepare)(struct config *config))
+{
+    fixture_share(fixture, n_caches, redis, prepare);
+    fixture_serve(fixture, 0);
 }
 
 static void set_flag(void *arg)
@@ -94,30 +129,45 @@ static void set_flag(void *arg)
     *(bool *)arg = true;
 }
 
-void fixture_close(struct cache_fixture *fixture)
+void fixture_stop(struct cache_fixture *fixture)
 {
-    struct check_report report = {0};
     bool gone = false;
 
     caches_close(fixture->caches, set_flag, &gone);
     while (!gone)
         uv_run(&fixture->loop, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&fixture->wake, NULL);
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&fixture->loop), 0);
+    for (size_t i = 0; i < fixture->config.n_caches; i++)
+        zone_leave(fixture->heritage.zones[i]);
+}
+
+void fixture_unshare(struct cache_fixture *fixture)
+{
+    struct check_report report = {0};
+
     for (size_t i = 0; i < fixture->config.n_caches; i++) {
         struct zone *zone = fixture->heritage.zones[i];
 
-        zone_leave(zone);
         ck_assert_int_eq(check_zone(zone, false, &report), ERR_OK);
         ck_assert_msg(report.problems == 0, "%s: %s", zone_name(zone), report.first);
         zone_destroy(zone);
     }
+    for (size_t i = 0; i < FIXTURE_SLOTS; i++)
+        close(fixture->heritage.wake_fds[i]);
     scoreboard_destroy(fixture->heritage.board);
     jobs_destroy(fixture->heritage.jobs);
     if (fixture->heritage.journal != NULL)
         journal_destroy(fixture->heritage.journal);
     if (fixture->heritage.breaker != NULL)
         breaker_destroy(fixture->heritage.breaker);
+}
+
+void fixture_close(struct cache_fixture *fixture)
+{
+    fixture_stop(fixture);
+    fixture_unshare(fixture);
 }
 
 /* ---- one operation, waited for ---- */

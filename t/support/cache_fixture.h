@@ -10,12 +10,24 @@ struct cache_fixture {
     struct heritage heritage;
     uv_loop_t loop;
     struct caches *caches;
+    unsigned slot;
+    uv_poll_t wake;
 };
+
+#define FIXTURE_SLOTS 8 /* worker slots that can be rung */
 
 /* n_caches memory caches named "default", "second", ... of 8 MiB; config may be changed by prepare() before they
  * open (NULL: nothing). redis: "HOST:PORT" or "unix:PATH" makes all of them layered; NULL: memory. */
 void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *redis,
                   void (*prepare)(struct config *config));
+/* The two halves of that, for tests with several processes: what is shared, made before they are
+ * forked; and what each worker has of its own, its slot below FIXTURE_SLOTS. */
+void fixture_share(struct cache_fixture *fixture, size_t n_caches, const char *redis,
+                   void (*prepare)(struct config *config));
+void fixture_serve(struct cache_fixture *fixture, unsigned slot);
+void fixture_stop(struct cache_fixture *fixture);    /* undoes serve */
+void fixture_unshare(struct cache_fixture *fixture); /* validates and undoes share */
+
 /* Closes, validates every zone (fails the test on a problem), frees. */
 void fixture_close(struct cache_fixture *fixture);
 

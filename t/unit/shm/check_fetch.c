@@ -411,9 +411,11 @@ END_TEST
 
 static enum lease_result join(int slot, bool waited, struct lease *lease)
 {
+    struct lease_wish wish = {
+        .deadline_ms = NOW + LEASE_MS, .slot = slot, .look = true, .waited = waited};
     uint64_t until_ms;
 
-    return lease_join(zone, &k, NOW, NOW + LEASE_MS, slot, waited, lease, &until_ms);
+    return lease_join(zone, &k, &wish, NOW, lease, &until_ms);
 }
 
 START_TEST(one_reads_l2_for_all)
@@ -425,6 +427,7 @@ START_TEST(one_reads_l2_for_all)
     ck_assert_int_eq(join(2, false, &other), LEASE_HELD);
     ck_assert_int_eq(lease_fill_end(zone, &k, &lease, &write, NOW), TABLE_STORED);
     ck_assert_uint_eq(rung, UINT64_C(1) << 2);
+    ck_assert_int_eq(join(2, true, &other), LEASE_FILLED);
     ck_assert_str_eq(get("k"), "l2");
 }
 END_TEST
