@@ -23,13 +23,14 @@ static int cache_init(struct caches *caches, size_t number)
     cache->fallback = cache->l2 && cache->config->backup == BACKUP_MEMORY;
     cap = zone_value_max(cache->zone);
     cache->value_max = config->limits.value_bytes != 0 && config->limits.value_bytes < cap
-                           ? config->limits.value_bytes : cap;
+                           ? config->limits.value_bytes
+                           : cap;
     cache->key_max = config->limits.key_bytes;
     return keyname_init(cache, config);
 }
 
-int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot, struct caches **out,
-                struct errmsg *msg)
+int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
+                struct caches **out, struct errmsg *msg)
 {
     const struct config *config = heritage->config;
     struct caches *caches = calloc(1, sizeof(*caches));
@@ -199,11 +200,13 @@ const char *cache_status_text(const struct cache *cache, enum cache_status statu
     case CACHE_TIMEOUT:
         return "Redis did not answer in time (redis.deadline); the outcome is unknown";
     case CACHE_BUSY:
-        return "too busy: too many commands wait for Redis (redis.queue), or a lock was held too long";
+        return "too busy: too many commands wait for Redis (redis.queue), or a lock was held too "
+               "long";
     case CACHE_REMOTE:
         return "Redis answered with an error";
     case CACHE_REFUSED:
-        return "not allowed on this cache (a key has at least one byte; tags need backend = \"memory\")";
+        return "not allowed on this cache (a key has at least one byte; tags need backend = "
+               "\"memory\")";
     case CACHE_NOMEM:
         return "the process has no memory left";
     case CACHE_WAIT:

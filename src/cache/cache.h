@@ -50,14 +50,15 @@ struct cache_info {
     uint64_t created_wall_ms; /* 0 = unknown */
     char content_type[128];   /* "" = none */
     /* cache_fetch() only. */
-    uint64_t lease;    /* not 0: the caller is to compute the value, then cache_fill() or cache_fail() */
-    bool stale;        /* past its expiry, or not to be trusted any more */
+    uint64_t
+        lease;  /* not 0: the caller is to compute the value, then cache_fill() or cache_fail() */
+    bool stale; /* past its expiry, or not to be trusted any more */
     uint64_t retry_ms; /* CACHE_BUSY: when it may be worth asking again; 0 = unknown */
 };
 
-/* Where a value goes. place() returns room for exactly info->value_len bytes and may write what comes before them
- * (a length line); it is called again when the first copy was overtaken by a writer, and must then begin anew.
- * NULL = no memory. */
+/* Where a value goes. place() returns room for exactly info->value_len bytes and may write what
+ * comes before them (a length line); it is called again when the first copy was overtaken by a
+ * writer, and must then begin anew. NULL = no memory. */
 struct cache_sink {
     char *(*place)(struct cache_sink *sink, const struct cache_info *info);
 };
@@ -66,18 +67,20 @@ struct cache_op {
     void (*done)(struct cache_op *op, enum cache_status status);
     /* Results, valid in done(). */
     struct cache_info info;
-    int64_t integer;  /* the new number, the new length, the count removed */
-    char error[256];  /* for people, when status is a failure */
+    int64_t integer; /* the new number, the new length, the count removed */
+    char error[256]; /* for people, when status is a failure */
     /* The cache layer's own, from the call to done(). */
     void *work;
 };
 
-/* slot: this worker's, or SCOREBOARD_MAX - 1 + 1 (HERITAGE_OWNER_MASTER - 1) for the master. The zones must be joined already. */
-int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot, struct caches **out,
-                struct errmsg *msg) MUST_CHECK;
+/* slot: this worker's, or SCOREBOARD_MAX - 1 + 1 (HERITAGE_OWNER_MASTER - 1) for the master. The
+ * zones must be joined already. */
+int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
+                struct caches **out, struct errmsg *msg) MUST_CHECK;
 /* Ends pending ops with CACHE_DOWN, closes the pool; gone runs from the loop at the end. */
 void caches_close(struct caches *caches, void (*gone)(void *arg), void *arg);
-/* Give a loop turn: claim orphaned jobs, retry parked operations. Called when the slot's eventfd was rung. */
+/* Give a loop turn: claim orphaned jobs, retry parked operations. Called when the slot's eventfd
+ * was rung. */
 void caches_wake(struct caches *caches);
 
 struct cache *caches_find(struct caches *caches, struct slice name); /* NULL = unknown */
@@ -91,7 +94,8 @@ bool cache_has_l2(const struct cache *cache);
 /* "ERR ..."-less sentence for a failure; limits are named with their config key. */
 const char *cache_status_text(const struct cache *cache, enum cache_status status);
 
-/* Read. sink NULL: only info (EXISTS, TTL, STRLEN). info: filled at once on CACHE_OK; for a pending op it is op->info. */
+/* Read. sink NULL: only info (EXISTS, TTL, STRLEN). info: filled at once on CACHE_OK; for a pending
+ * op it is op->info. */
 enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
                             struct cache_op *op, struct cache_info *info);
 
@@ -105,10 +109,12 @@ struct cache_attrs {
     struct slice content_type;
     const struct slice *tags; /* backend memory only */
     unsigned n_tags;
-    uint32_t stale_ms; /* cache_fill(): keep it so long beyond its expiry for fetches that want it */
+    uint32_t
+        stale_ms; /* cache_fill(): keep it so long beyond its expiry for fetches that want it */
 };
 
-/* Store whatever is there (SET without conditions, MSET, HTTP PUT). key, value and attrs are copied if it must wait. */
+/* Store whatever is there (SET without conditions, MSET, HTTP PUT). key, value and attrs are copied
+ * if it must wait. */
 enum cache_status cache_put(struct cache *cache, struct slice key, struct slice value,
                             const struct cache_attrs *attrs, struct cache_op *op);
 
@@ -124,18 +130,19 @@ struct cache_fetch {
     double beta;       /* of early refresh (shm/fetch.h); 0 = never */
 };
 
-/* Read, or get the right to compute. CACHE_OK: the value is in the sink; info->stale says whether it
- * still counts. CACHE_MISS: there is none, and info->lease is the caller's. With CACHE_OK too
- * info->lease may be set: the caller has a value and is to compute the next one. CACHE_BUSY: another
- * computes, and did not end within wait_ms; or it failed lately (retry_ms). A lease must be ended by
- * exactly one cache_fill() or cache_fail(), when its client goes away too; otherwise it ends after
- * lease_ms, or with this process. With L2 the holder of the lease asks Redis first, and nobody
- * computes what is there. info: as for cache_get(). */
+/* Read, or get the right to compute. CACHE_OK: the value is in the sink; info->stale says whether
+ * it still counts. CACHE_MISS: there is none, and info->lease is the caller's. With CACHE_OK too
+ * info->lease may be set: the caller has a value and is to compute the next one. CACHE_BUSY:
+ * another computes, and did not end within wait_ms; or it failed lately (retry_ms). A lease must be
+ * ended by exactly one cache_fill() or cache_fail(), when its client goes away too; otherwise it
+ * ends after lease_ms, or with this process. With L2 the holder of the lease asks Redis first, and
+ * nobody computes what is there. info: as for cache_get(). */
 enum cache_status cache_fetch(struct cache *cache, struct slice key, const struct cache_fetch *how,
-                              struct cache_sink *sink, struct cache_op *op, struct cache_info *info);
+                              struct cache_sink *sink, struct cache_op *op,
+                              struct cache_info *info);
 
-/* Store what was computed, if the lease still stands: CACHE_OK. CACHE_MISS: it does not (too late, or
- * the key was written, removed or cleared meanwhile); nothing was stored. The lease is over with
+/* Store what was computed, if the lease still stands: CACHE_OK. CACHE_MISS: it does not (too late,
+ * or the key was written, removed or cleared meanwhile); nothing was stored. The lease is over with
  * every answer but CACHE_WAIT. As cache_put() otherwise. */
 enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t token,
                              struct slice value, const struct cache_attrs *attrs,
@@ -146,8 +153,8 @@ enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t tok
 enum cache_status cache_fail(struct cache *cache, struct slice key, uint64_t token,
                              uint64_t retry_after_ms, struct cache_op *op);
 
-/* Read-modify-write, decided in one place: under the table's compare-and-set on a memory cache, by Redis itself where
- * there is one (rule 11; with Redis down: CACHE_DOWN). */
+/* Read-modify-write, decided in one place: under the table's compare-and-set on a memory cache, by
+ * Redis itself where there is one (rule 11; with Redis down: CACHE_DOWN). */
 enum cache_change_kind {
     CHANGE_SET,    /* store value */
     CHANGE_APPEND, /* integer = new length */
@@ -161,21 +168,24 @@ enum cache_change_if { CHANGE_ALWAYS, CHANGE_IF_ABSENT, CHANGE_IF_PRESENT };
 struct cache_change {
     enum cache_change_kind kind;
     enum cache_change_if when;
-    bool keep_ttl;  /* SET: keep the older entry's expiry */
-    bool want_old;  /* give the older value to the sink: integer is 1 when there was one, else 0 */
+    bool keep_ttl; /* SET: keep the older entry's expiry */
+    bool want_old; /* give the older value to the sink: integer is 1 when there was one, else 0 */
     int64_t delta;
     struct slice value;
     struct cache_attrs attrs;
 };
 
-/* CACHE_OK changed (op/result integer as above), CACHE_MISS the condition did not hold or nothing was there to
- * change. integer may be NULL. */
-enum cache_status cache_change(struct cache *cache, struct slice key, const struct cache_change *change,
-                               struct cache_sink *sink, struct cache_op *op, int64_t *integer);
+/* CACHE_OK changed (op/result integer as above), CACHE_MISS the condition did not hold or nothing
+ * was there to change. integer may be NULL. */
+enum cache_status cache_change(struct cache *cache, struct slice key,
+                               const struct cache_change *change, struct cache_sink *sink,
+                               struct cache_op *op, int64_t *integer);
 
-/* Remove everything this cache owns. With L2 the answer follows the end of the job; op->integer = keys removed there. */
+/* Remove everything this cache owns. With L2 the answer follows the end of the job; op->integer =
+ * keys removed there. */
 enum cache_status cache_clear(struct cache *cache, struct cache_op *op);
-/* Remove every key that matches the glob: exact in L1 when this returns or pends. op->integer as above. */
+/* Remove every key that matches the glob: exact in L1 when this returns or pends. op->integer as
+ * above. */
 enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op);
 /* Remove every entry that carries the tag. Backend memory only (else CACHE_REFUSED). */
 enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op);
@@ -197,7 +207,8 @@ struct message;
 void caches_apply(struct caches *caches, const struct message *message);
 /* Messages may have been lost: every layered cache's epoch moves. */
 void caches_distrust(struct caches *caches);
-/* Replay the journal (master): goes on until it is empty or Redis is down; call about once a second. */
+/* Replay the journal (master): goes on until it is empty or Redis is down; call about once a
+ * second. */
 void caches_replay(struct caches *caches);
 struct pool *caches_pool(struct caches *caches); /* NULL without Redis */
 

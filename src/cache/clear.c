@@ -1,7 +1,7 @@
 /* Clears and purges. In L1 they are one new sequence, exact at once; in Redis a job: SCAN + UNLINK.
  *
- * While a job runs, reads of what it covers take L2 as a miss, so nothing old comes back to L1; therefore a key
- * that L1 has during the job was written since it began, and the job keeps it.
+ * While a job runs, reads of what it covers take L2 as a miss, so nothing old comes back to L1;
+ * therefore a key that L1 has during the job was written since it began, and the job keeps it.
  */
 #include "cache/impl.h"
 #include "common/clock.h"
@@ -81,7 +81,8 @@ static void run_progress(void *arg, uint64_t scanned, uint64_t removed)
     }
 }
 
-/* L2 still has what should be gone: nothing of this cache there is believed until a clear succeeds. */
+/* L2 still has what should be gone: nothing of this cache there is believed until a clear succeeds.
+ */
 static enum cache_status job_failed(struct cache *cache, int err)
 {
     journal_distrust(cache->set->heritage->journal, cache->number, true);
@@ -123,8 +124,12 @@ static enum cache_status run_start(struct cache *cache, struct job *job, struct 
     struct run *run = calloc(1, sizeof(*run));
     bool clear = job->kind == JOB_CLEAR;
     struct slice pattern = clear ? SLICE_LIT("*") : slice_make(job->pattern, job->pattern_len);
-    struct scan_plan plan = {.cache = cache, .pattern = pattern, .remove = remove_key,
-                             .progress = run_progress, .done = run_done, .arg = run};
+    struct scan_plan plan = {.cache = cache,
+                             .pattern = pattern,
+                             .remove = remove_key,
+                             .progress = run_progress,
+                             .done = run_done,
+                             .arg = run};
 
     if (run == NULL) {
         job_release(cache, job);
@@ -168,7 +173,8 @@ void jobs_adopt(struct caches *caches)
         if (!job_adopt(caches, job))
             continue;
         log_info("cache %s: going on with a %s that a dead process began",
-                 caches->cache[job->cache].config->name, job->kind == JOB_CLEAR ? "clear" : "purge");
+                 caches->cache[job->cache].config->name,
+                 job->kind == JOB_CLEAR ? "clear" : "purge");
         (void)run_start(&caches->cache[job->cache], job, NULL);
     }
 }
@@ -177,9 +183,11 @@ void job_clear_distrusted(struct cache *cache)
 {
     if (cache->mending)
         return;
-    log_warn("cache %s: clearing its keys in Redis, which could not be kept in step", cache->config->name);
+    log_warn("cache %s: clearing its keys in Redis, which could not be kept in step",
+             cache->config->name);
     cache->mending = true;
-    if (job_start(cache, JOB_CLEAR, (struct slice){0}, zone_seq(cache->zone), NULL) != CACHE_PENDING)
+    if (job_start(cache, JOB_CLEAR, (struct slice){0}, zone_seq(cache->zone), NULL) !=
+        CACHE_PENDING)
         cache->mending = false;
 }
 
@@ -227,7 +235,8 @@ static void retry_purge(struct work *work)
         return;
     }
     stat_add(cache->zone, STAT_PURGES, 1);
-    status = cache->l2 ? job_start(cache, JOB_PATTERN, work->value, zone_seq(cache->zone), op) : CACHE_OK;
+    status = cache->l2 ? job_start(cache, JOB_PATTERN, work->value, zone_seq(cache->zone), op)
+                       : CACHE_OK;
     if (status == CACHE_PENDING)
         work->op = NULL; /* the job answers */
     work_end(work, status);
@@ -241,7 +250,8 @@ enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct 
         if (pattern.len <= BAN_PATTERN_MAX)
             return refuse_whole_db(op);
         if (op != NULL)
-            snprintf(op->error, sizeof(op->error), "a pattern has at most %d bytes", BAN_PATTERN_MAX);
+            snprintf(op->error, sizeof(op->error), "a pattern has at most %d bytes",
+                     BAN_PATTERN_MAX);
         return CACHE_REFUSED;
     }
     if (cache->l2 && op == NULL)
@@ -275,7 +285,6 @@ enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct 
     return CACHE_OK;
 }
 
-
 static void count_done(void *arg, int status, uint64_t matched, uint64_t removed)
 {
     struct cache_op *op = arg;
@@ -287,7 +296,8 @@ static void count_done(void *arg, int status, uint64_t matched, uint64_t removed
 
 enum cache_status cache_count(struct cache *cache, struct cache_op *op, int64_t *count)
 {
-    struct scan_plan plan = {.cache = cache, .pattern = SLICE_LIT("*"), .done = count_done, .arg = op};
+    struct scan_plan plan = {
+        .cache = cache, .pattern = SLICE_LIT("*"), .done = count_done, .arg = op};
 
     if (!cache->l2) {
         *count = (int64_t)table_count(cache->zone);

@@ -1,5 +1,5 @@
-/* What a worker inherits from the master through fork, in one struct: made by the master before the first
- * fork, read-only afterwards (what its pointers lead to has rules of its own). */
+/* What a worker inherits from the master through fork, in one struct: made by the master before the
+ * first fork, read-only afterwards (what its pointers lead to has rules of its own). */
 #ifndef CACHE_HERITAGE_H
 #define CACHE_HERITAGE_H
 
@@ -34,7 +34,7 @@ struct heritage {
     bool drop_user;                      /* workers become uid and gid (config->user, group) */
     uid_t uid;
     gid_t gid;
-    char node_id[40];                    /* this daemon's, in invalidation messages */
+    char node_id[40]; /* this daemon's, in invalidation messages */
 };
 
 /* The journal's lock owner id of a worker slot, and of the master. */

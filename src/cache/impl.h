@@ -25,12 +25,12 @@ struct cache {
     unsigned number;
     const struct config_cache *config;
     struct zone *zone;
-    bool l2;       /* Redis stands behind */
-    bool l1;       /* reads look in shared memory first (backends memory and layered) */
-    bool fallback; /* without Redis, shared memory takes over (backup = "memory") */
-    struct slice prefix;   /* of its keys in Redis, with the colon; owned */
-    bool escape_at;        /* a leading '@' of a key is doubled in Redis */
-    bool mending;          /* a clear of distrusted L2 is under way (master) */
+    bool l2;             /* Redis stands behind */
+    bool l1;             /* reads look in shared memory first (backends memory and layered) */
+    bool fallback;       /* without Redis, shared memory takes over (backup = "memory") */
+    struct slice prefix; /* of its keys in Redis, with the colon; owned */
+    bool escape_at;      /* a leading '@' of a key is doubled in Redis */
+    bool mending;        /* a clear of distrusted L2 is under way (master) */
     size_t value_max;
     size_t key_max;
 };
@@ -42,8 +42,9 @@ struct caches {
     struct pool *pool;
     struct cache *cache;
     size_t n;
-    struct list works;  /* everything that has not ended */
-    struct list parked; /* of those, what waits for a lock or a ban slot; the timer runs while any does */
+    struct list works; /* everything that has not ended */
+    struct list
+        parked; /* of those, what waits for a lock or a ban slot; the timer runs while any does */
     uv_timer_t timer;
     struct list waiting; /* works that look again when this worker is rung */
     uv_timer_t wait_timer;
@@ -56,7 +57,8 @@ struct caches {
     void *gone_arg;
 };
 
-/* One operation that waits: for Redis (call) or for a lock (retry). Owns copies of what it needs. */
+/* One operation that waits: for Redis (call) or for a lock (retry). Owns copies of what it needs.
+ */
 struct work {
     struct list link;
     struct list park;
@@ -73,8 +75,8 @@ struct work {
     struct lease lease;
     uint64_t began_seq;
     uint64_t sent_ms;
-    bool had; /* delete: L1 had the key */
-    int fail; /* work_fail_later() */
+    bool had;                 /* delete: L1 had the key */
+    int fail;                 /* work_fail_later() */
     enum cache_status answer; /* change: what the caller will get once L1 is invalidated */
     struct cache_change change;
     uint64_t ticket; /* replay: the journal record */
@@ -108,8 +110,8 @@ bool ban_l1(struct cache *cache, struct slice pattern);
 /* Whether a delete has settled: false means the stripe is locked, wait. */
 bool l1_remove(struct cache *cache, const struct table_key *key, bool *had);
 
-/* Copy what was found, as l1_read() does; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when
- * there was no place. */
+/* Copy what was found, as l1_read() does; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL
+ * when there was no place. */
 enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
                           struct cache_info *info);
 
@@ -134,13 +136,14 @@ uint64_t write_jitter(const struct cache *cache, uint64_t expires_ms);
 
 /* work.c */
 enum cache_status check_limits(const struct cache *cache, struct slice key, struct slice value);
-struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice key, struct slice value,
-                        const struct cache_attrs *attrs);
+struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice key,
+                        struct slice value, const struct cache_attrs *attrs);
 /* End it: frees work and calls op->done. */
 void work_end(struct work *work, enum cache_status status);
 /* The work that a finished call belongs to; counts the times it was sent again. */
 struct work *work_answered(struct pool_call *call);
-/* Call retry again in a millisecond, for as long as the deadline allows; then end with CACHE_BUSY. */
+/* Call retry again in a millisecond, for as long as the deadline allows; then end with CACHE_BUSY.
+ */
 void work_park(struct work *work, void (*retry)(struct work *work));
 /* End call with err on a later turn of the loop: done never runs inside the call that began it. */
 void work_fail_later(struct work *work, int err);
@@ -163,19 +166,20 @@ void send_and_publish(struct work *work, const struct pool_command *command);
 /* Reply number i inside EXEC's, or NULL when the transaction as a whole failed. */
 const struct reply *exec_item(const struct reply *reply, size_t i);
 
-/* scan.c. Walk the names in Redis that match pattern; each() gets the cache's keys of one batch; UNLINKs those for
- * which it returns true. done: CACHE_OK or what stopped it. */
+/* scan.c. Walk the names in Redis that match pattern; each() gets the cache's keys of one batch;
+ * UNLINKs those for which it returns true. done: CACHE_OK or what stopped it. */
 struct scan_plan {
     struct cache *cache;
-    struct slice pattern; /* copied */
-    bool (*remove)(void *arg, struct slice key); /* NULL: count only */
+    struct slice pattern;                                            /* copied */
+    bool (*remove)(void *arg, struct slice key);                     /* NULL: count only */
     void (*progress)(void *arg, uint64_t scanned, uint64_t removed); /* may be NULL */
     void (*done)(void *arg, int status, uint64_t matched, uint64_t removed);
     void *arg;
 };
 int scan_start(const struct scan_plan *plan) MUST_CHECK;
 
-/* job.c. Whether a job is taking this key out of L2, here or on another node: L2's answer is a miss then. */
+/* job.c. Whether a job is taking this key out of L2, here or on another node: L2's answer is a miss
+ * then. */
 bool jobs_cover(const struct cache *cache, struct slice key);
 /* A job of our own, in JOB_SETUP, or NULL when all are taken. */
 struct job *job_claim(struct caches *caches);

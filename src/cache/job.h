@@ -1,5 +1,5 @@
-/* Clears and purges of L2: long jobs (SCAN + UNLINK over a whole Redis) whose state is in memory shared by
- * fork, so that another process can finish what a dead one began. */
+/* Clears and purges of L2: long jobs (SCAN + UNLINK over a whole Redis) whose state is in memory
+ * shared by fork, so that another process can finish what a dead one began. */
 #ifndef CACHE_JOB_H
 #define CACHE_JOB_H
 
@@ -19,10 +19,10 @@ enum job_state { JOB_FREE, JOB_SETUP, JOB_RUNNING };
 struct job {
     _Atomic uint32_t state; /* enum job_state, [owner] */
     _Atomic uint32_t owner;
-    uint32_t cache;         /* [owner in SETUP] number */
-    uint32_t kind;          /* [owner in SETUP] */
-    uint64_t seq;           /* [owner in SETUP] the zone's sequence of the clear or ban */
-    uint32_t pattern_len;   /* [owner in SETUP] */
+    uint32_t cache;       /* [owner in SETUP] number */
+    uint32_t kind;        /* [owner in SETUP] */
+    uint64_t seq;         /* [owner in SETUP] the zone's sequence of the clear or ban */
+    uint32_t pattern_len; /* [owner in SETUP] */
     char pattern[JOB_PATTERN_MAX];
     _Atomic uint64_t scanned; /* [owner] keys seen */
     _Atomic uint64_t removed; /* [owner] keys removed */
@@ -38,7 +38,8 @@ struct jobs {
 int jobs_create(struct jobs **out, struct errmsg *msg) MUST_CHECK;
 void jobs_destroy(struct jobs *jobs);
 
-/* The process with this owner id died: its jobs belong to nobody now. Returns how many. Master only. */
+/* The process with this owner id died: its jobs belong to nobody now. Returns how many. Master
+ * only. */
 unsigned jobs_orphan(struct jobs *jobs, uint32_t owner);
 
 #endif

@@ -2,7 +2,8 @@
 #include "cache/impl.h"
 #include "common/clock.h"
 
-/* What one reader found absent is the answer for those who waited for it; they have all been rung. */
+/* What one reader found absent is the answer for those who waited for it; they have all been rung.
+ */
 #define ABSENT_MS 100
 
 void read_count(struct cache *cache, bool counts, enum counter layer, bool found)
@@ -90,9 +91,9 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
     buf_fini(&meta);
 }
 
-/* Tell those who wait that there is nothing. A stale copy that L2 no longer has goes first, since it
- * must not come back when L2 is next down; when its stripe is locked it stays for now: it is stale
- * still. */
+/* Tell those who wait that there is nothing. A stale copy that L2 no longer has goes first, since
+ * it must not come back when L2 is next down; when its stripe is locked it stays for now: it is
+ * stale still. */
 static void tell_absent(struct work *work)
 {
     struct zone *zone = work->cache->zone;

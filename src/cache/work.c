@@ -20,7 +20,8 @@ enum cache_status check_limits(const struct cache *cache, struct slice key, stru
 
 struct buf *scratch(void)
 {
-    /* One loop, no threads: a buffer for names and messages that are copied by whoever takes them. */
+    /* One loop, no threads: a buffer for names and messages that are copied by whoever takes them.
+     */
     static struct buf buf;
 
     buf.start = 0;
@@ -61,8 +62,8 @@ static int copy_borrowed(struct work *work, struct slice *key, const struct cach
     return ERR_OK;
 }
 
-struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice key, struct slice value,
-                        const struct cache_attrs *attrs)
+struct work *work_begin(struct cache *cache, struct cache_op *op, struct slice key,
+                        struct slice value, const struct cache_attrs *attrs)
 {
     static const struct cache_attrs no_attrs;
     struct work *work = calloc(1, sizeof(*work));

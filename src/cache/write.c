@@ -15,7 +15,8 @@ static enum cache_status status_of_set(enum table_result result)
     case TABLE_TOO_LARGE:
         return CACHE_TOO_LARGE;
     default:
-        /* STORED, or REJECTED: a clear came in between, and it is as if the put came just before it. */
+        /* STORED, or REJECTED: a clear came in between, and it is as if the put came just before
+         * it. */
         return CACHE_OK;
     }
 }
@@ -41,8 +42,9 @@ uint64_t write_jitter(const struct cache *cache, uint64_t expires_ms)
     return expires_ms - (uint64_t)(drand48() * (double)(most_ms + 1));
 }
 
-static enum cache_status put_memory(struct cache *cache, const struct table_key *key, struct slice value,
-                                    const struct cache_attrs *attrs, uint64_t began_seq)
+static enum cache_status put_memory(struct cache *cache, const struct table_key *key,
+                                    struct slice value, const struct cache_attrs *attrs,
+                                    uint64_t began_seq)
 {
     struct table_write write = {.value = value,
                                 .tags = attrs->tags,
@@ -75,8 +77,8 @@ static void retry_put_memory(struct work *work)
 
 static void put_end_l1(struct work *work);
 
-/* Redis did not take it, or nobody knows: remember the key, and let shared memory have the value where
- * it stands in for Redis. */
+/* Redis did not take it, or nobody knows: remember the key, and let shared memory have the value
+ * where it stands in for Redis. */
 static void put_fell_back(struct work *work, int err)
 {
     struct cache *cache = work->cache;
@@ -179,7 +181,8 @@ void write_send(struct work *work)
         set[2] = buf_slice(&stored);
         publish[2] = buf_slice(&message);
         if (work->attrs.expires_ms != 0) {
-            /* Counted from when Redis gets it, so L2 outlives L1 by the way there, never the reverse. */
+            /* Counted from when Redis gets it, so L2 outlives L1 by the way there, never the
+             * reverse. */
             uint64_t left = work->attrs.expires_ms > now_ms ? work->attrs.expires_ms - now_ms : 1;
 
             snprintf(px, sizeof(px), "%llu", (unsigned long long)left);
@@ -305,7 +308,7 @@ static void delete_done(struct pool_call *call, int status, const struct reply *
     }
     stat_add(cache->zone, STAT_ERRORS, 1);
     work_end(work, status == ERR_OK && reply->type == REPLY_ERROR ? work_remote(work, reply)
-                                                                 : status_of_err(status));
+                                                                  : status_of_err(status));
 }
 
 /* L1, L2, L1 again: a reader between the first two may have filled L1 from what L2 still had. */
@@ -353,7 +356,8 @@ enum cache_status cache_delete(struct cache *cache, struct slice key, struct cac
     if (key.len == 0 || key.len > cache->key_max)
         return CACHE_MISS; /* no such key can be there */
     if (cache->l2 && !l2_usable(cache)) {
-        /* Recorded even where the caller gets an error: the key is to go, whenever Redis is back. */
+        /* Recorded even where the caller gets an error: the key is to go, whenever Redis is back.
+         */
         journal_key(cache, key);
         stat_add(cache->zone, STAT_FALLBACKS, 1);
         if (!cache->fallback)

@@ -1,8 +1,8 @@
 /* RESP commands: a table, and what a handler is given.
  *
  * A handler answers into call->out, or hands an operation to operate() or many(), which
- * answer at once where they can and park the command where they must wait. Sources: the Redis command
- * reference, https://redis.io/commands/.
+ * answer at once where they can and park the command where they must wait. Sources: the Redis
+ * command reference, https://redis.io/commands/.
  */
 #ifndef WORKER_COMMAND_H
 #define WORKER_COMMAND_H
@@ -10,7 +10,8 @@
 #include "proto/resp.h"
 #include "worker/conn.h"
 
-#define COMMAND_KEYS_MAX 4 /* keys of one command compared with those of pending ones; beyond: it waits */
+#define COMMAND_KEYS_MAX                                                                           \
+    4 /* keys of one command compared with those of pending ones; beyond: it waits */
 
 /* What a RESP connection remembers. */
 struct resp_session {
@@ -36,7 +37,7 @@ struct call {
 };
 
 enum command_flags {
-    COMMAND_READ = 1,  /* changes nothing: may overtake other pending reads */
+    COMMAND_READ = 1, /* changes nothing: may overtake other pending reads */
     COMMAND_WRITE = 2,
     COMMAND_LOCAL = 4, /* about the connection or the daemon: touches no key, never waits */
     COMMAND_ADMIN = 8, /* about a whole cache: waits until everything before it is answered */
@@ -63,13 +64,22 @@ void command_run(struct call *call);
 
 /* ---- operations ---- */
 
-enum step_kind { STEP_GET, STEP_META, STEP_PUT, STEP_DELETE, STEP_CHANGE, STEP_CLEAR, STEP_PURGE,
-                 STEP_PURGE_TAG, STEP_COUNT };
+enum step_kind {
+    STEP_GET,
+    STEP_META,
+    STEP_PUT,
+    STEP_DELETE,
+    STEP_CHANGE,
+    STEP_CLEAR,
+    STEP_PURGE,
+    STEP_PURGE_TAG,
+    STEP_COUNT
+};
 
 /* One operation on a cache, as data. Slices are borrowed for the call. */
 struct step {
     enum step_kind kind;
-    struct slice key;   /* or the pattern or tag */
+    struct slice key; /* or the pattern or tag */
     struct slice value;
     struct cache_attrs attrs;
     struct cache_change change;
@@ -102,7 +112,8 @@ enum many_reply {
 };
 
 /* Run n operations, step i given by make(call, i, &step), and answer once. */
-void many(struct call *call, size_t n, void (*make)(const struct call *call, size_t i, struct step *step),
+void many(struct call *call, size_t n,
+          void (*make)(const struct call *call, size_t i, struct step *step),
           enum many_reply reply);
 
 /* Errors. Each writes to out; without memory the connection is closed by conn's own checks. */
@@ -120,23 +131,61 @@ reply_fn answer_ok, answer_ok_or_null, answer_value, answer_integer, answer_one_
 /* ---- handlers, by file ---- */
 #define HANDLER(name) void cmd_##name(struct call *call)
 /* command_conn.c */
-HANDLER(ping); HANDLER(echo); HANDLER(select); HANDLER(hello); HANDLER(quit); HANDLER(client);
-HANDLER(command); HANDLER(info); HANDLER(auth); HANDLER(reset); HANDLER(time); HANDLER(config);
+HANDLER(ping);
+HANDLER(echo);
+HANDLER(select);
+HANDLER(hello);
+HANDLER(quit);
+HANDLER(client);
+HANDLER(command);
+HANDLER(info);
+HANDLER(auth);
+HANDLER(reset);
+HANDLER(time);
+HANDLER(config);
 /* command_string.c */
-HANDLER(get); HANDLER(set); HANDLER(setex); HANDLER(psetex); HANDLER(setnx); HANDLER(getset);
-HANDLER(getdel); HANDLER(getex); HANDLER(mget); HANDLER(mset); HANDLER(strlen); HANDLER(append);
-HANDLER(incr); HANDLER(decr); HANDLER(incrby); HANDLER(decrby);
+HANDLER(get);
+HANDLER(set);
+HANDLER(setex);
+HANDLER(psetex);
+HANDLER(setnx);
+HANDLER(getset);
+HANDLER(getdel);
+HANDLER(getex);
+HANDLER(mget);
+HANDLER(mset);
+HANDLER(strlen);
+HANDLER(append);
+HANDLER(incr);
+HANDLER(decr);
+HANDLER(incrby);
+HANDLER(decrby);
 /* command_key.c */
-HANDLER(del); HANDLER(exists); HANDLER(ttl); HANDLER(pttl); HANDLER(expire); HANDLER(pexpire);
-HANDLER(expireat); HANDLER(pexpireat); HANDLER(persist); HANDLER(type); HANDLER(dbsize); HANDLER(flushdb);
+HANDLER(del);
+HANDLER(exists);
+HANDLER(ttl);
+HANDLER(pttl);
+HANDLER(expire);
+HANDLER(pexpire);
+HANDLER(expireat);
+HANDLER(pexpireat);
+HANDLER(persist);
+HANDLER(type);
+HANDLER(dbsize);
+HANDLER(flushdb);
 /* command_admin.c */
-HANDLER(use); HANDLER(stats); HANDLER(stats_reset); HANDLER(purge); HANDLER(clear); HANDLER(check);
+HANDLER(use);
+HANDLER(stats);
+HANDLER(stats_reset);
+HANDLER(purge);
+HANDLER(clear);
+HANDLER(check);
 #undef HANDLER
 
 /* ---- parked commands (command_run.c) ---- */
 
-/* Start a request for this call: the reply goes to request->reply. NULL without memory (answered). size: of the
- * embedding struct, whose first member is the request. */
+/* Start a request for this call: the reply goes to request->reply. NULL without memory (answered).
+ * size: of the embedding struct, whose first member is the request. */
 struct parked {
     struct request request;
     unsigned flags; /* the command's */
@@ -145,7 +194,8 @@ struct parked {
 };
 void *park(struct call *call, size_t size);
 
-/* Whether the command must wait for one that is pending on its connection: they share a key and one of them writes. */
+/* Whether the command must wait for one that is pending on its connection: they share a key and one
+ * of them writes. */
 bool must_wait(const struct call *call);
 
 #endif

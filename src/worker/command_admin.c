@@ -120,9 +120,11 @@ static void check_answer(struct check_run *run)
             *p = '\'';
     if (run->status != ERR_OK)
         reply_error(out, "TRYAGAIN a stripe stayed locked");
-    else if (buf_printf(&text, "{\"entries\": %llu, \"bytes\": %llu, \"problems\": %llu, \"first\": \"%s\"}",
-                        (unsigned long long)report->entries, (unsigned long long)report->bytes,
-                        (unsigned long long)report->problems, report->first) == ERR_OK)
+    else if (buf_printf(
+                 &text,
+                 "{\"entries\": %llu, \"bytes\": %llu, \"problems\": %llu, \"first\": \"%s\"}",
+                 (unsigned long long)report->entries, (unsigned long long)report->bytes,
+                 (unsigned long long)report->problems, report->first) == ERR_OK)
         reply_bulk(out, buf_slice(&text));
     else
         reply_error(out, "ERR out of memory");

@@ -16,8 +16,9 @@ struct cache_fixture {
 
 #define FIXTURE_SLOTS 8 /* worker slots that can be rung */
 
-/* n_caches memory caches named "default", "second", ... of 8 MiB; config may be changed by prepare() before they
- * open (NULL: nothing). redis: "HOST:PORT" or "unix:PATH" makes all of them layered; NULL: memory. */
+/* n_caches memory caches named "default", "second", ... of 8 MiB; config may be changed by
+ * prepare() before they open (NULL: nothing). redis: "HOST:PORT" or "unix:PATH" makes all of them
+ * layered; NULL: memory. */
 void fixture_open(struct cache_fixture *fixture, size_t n_caches, const char *redis,
                   void (*prepare)(struct config *config));
 /* The two halves of that, for tests with several processes: what is shared, made before they are
@@ -40,14 +41,17 @@ struct fixture_result {
     struct cache_info info;
     char error[256];
 };
-struct fixture_result fixture_get(struct cache_fixture *fixture, const char *cache, const char *key);
+struct fixture_result fixture_get(struct cache_fixture *fixture, const char *cache,
+                                  const char *key);
 struct fixture_result fixture_put(struct cache_fixture *fixture, const char *cache, const char *key,
                                   const char *value, const struct cache_attrs *attrs);
-struct fixture_result fixture_delete(struct cache_fixture *fixture, const char *cache, const char *key);
-struct fixture_result fixture_change(struct cache_fixture *fixture, const char *cache, const char *key,
-                                     const struct cache_change *change);
+struct fixture_result fixture_delete(struct cache_fixture *fixture, const char *cache,
+                                     const char *key);
+struct fixture_result fixture_change(struct cache_fixture *fixture, const char *cache,
+                                     const char *key, const struct cache_change *change);
 struct fixture_result fixture_clear(struct cache_fixture *fixture, const char *cache);
-struct fixture_result fixture_purge(struct cache_fixture *fixture, const char *cache, const char *pattern);
+struct fixture_result fixture_purge(struct cache_fixture *fixture, const char *cache,
+                                    const char *pattern);
 struct fixture_result fixture_count(struct cache_fixture *fixture, const char *cache);
 void fixture_result_fini(struct fixture_result *result);
 
@@ -55,6 +59,7 @@ void fixture_result_fini(struct fixture_result *result);
 void fixture_run(struct cache_fixture *fixture, uint64_t ms);
 
 /* get, checked: value NULL = must be a miss. */
-void fixture_expect(struct cache_fixture *fixture, const char *cache, const char *key, const char *value);
+void fixture_expect(struct cache_fixture *fixture, const char *cache, const char *key,
+                    const char *value);
 
 #endif
