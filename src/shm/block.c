@@ -279,13 +279,18 @@ uint32_t block_used(const struct zone *zone, uint32_t slab)
     return used;
 }
 
+uint32_t block_lock_owner(const struct zone *zone)
+{
+    return atomic_load_explicit(&pool_of(zone)->lock, memory_order_acquire);
+}
+
 void block_repair(struct zone *zone, uint32_t dead)
 {
     struct block_pool *pool = pool_of(zone);
     uint32_t slabs = 0;
     uint32_t used = 0;
 
-    if (atomic_load_explicit(&pool->lock, memory_order_acquire) != dead)
+    if (block_lock_owner(zone) != dead)
         return;
     for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
         uint32_t n;

@@ -31,6 +31,9 @@ void block_feed(struct zone *zone, uint64_t now_ms);
 /* Return one slab that holds no block in use, where others have some left. Without any lock. */
 void block_tidy(struct zone *zone);
 
+/* Who holds the lock of the blocks; 0 = nobody. */
+uint32_t block_lock_owner(const struct zone *zone);
+
 /* Count again what an owner died in the middle of, and free its lock. */
 void block_repair(struct zone *zone, uint32_t dead);
 

@@ -1,6 +1,7 @@
 /* The stripe lock: one futex word, the owner's id | a bit for waiters.
  *
- * Order: a process holds at most one stripe's lock, ever; nothing else is a lock. The slab states
+ * Order: a process holds at most one stripe's lock, ever; the lock of the index' blocks (block.h) may
+ * be taken under it and is only tried; nothing else is a lock. The slab states
  * and stub claims are single CAS words and may be changed under it.
  * Never under it: system calls (but the futex), memory allocation, logging, callbacks, freeing of
  * slabs, copying of values into the zone (but small ones that are overwritten in place, and one that
@@ -8,12 +9,15 @@
  * timed: an owner may die between storing 0 and waking, so a wake-up is never relied on.
  *
  * Recovery: a dead owner's id stays in the word, so nobody else gets in until repair.c has looked.
- * The intent word (head bucket + 1) is set after acquiring, before the first change, and cleared
+ * The intent word (the line of a head) is set after acquiring, before the first change, and cleared
  * before the release; if it is set then
  *   - that head's version may be odd: its slots are whole at every instruction (each change is one
  *     store), so it is made even; when intent_old is intent_new, that slot's
  *     entry was being overwritten in place: it is dropped;
- *   - an overflow bucket may be marked used but not linked: it is freed;
+ *   - an overflow bucket may be marked used but not linked, a block taken but in no directory: they
+ *     are freed;
+ *   - entries may be in a chain that the table word does not send them to, or twice in one, while
+ *     a bucket is split, merged or packed: those are dropped, the others stay;
  *   - the stripe's counts may be off: they are counted again;
  *   - the counts of the slabs of intent_old and intent_new may be off by one entry: those slabs are
  *     marked SLAB_INEXACT until they are reclaimed;

@@ -113,8 +113,9 @@ static void make_even(struct bucket *head)
         atomic_store_explicit(&head->version, version + 1, memory_order_release);
 }
 
-/* Entries that are about to be dropped: their slabs' counts will be too high. The chain is not to be
- * trusted either, so not all may be found; what is missed is found out when the slab is reclaimed. */
+/* Entries that are about to be dropped: their slabs' counts will be too high. The chain is not to
+ * be trusted either, so not all may be found; what is missed is found out when the slab is
+ * reclaimed. */
 static void forget_chain(struct repair *r, const struct index_array *a, const struct bucket *head)
 {
     unsigned hops = INDEX_CHAIN_MAX;
@@ -163,6 +164,23 @@ static void settle_chains(struct repair *r, const struct stripe *stripe,
     }
 }
 
+/* The stripe's overflow buckets and blocks. Another dead process may hold the lock of the blocks.
+ */
+static bool mend(struct repair *r, struct stripe *stripe)
+{
+    for (int i = 0; i < LOCK_PATIENCE; i++) {
+        uint32_t holder;
+
+        if (index_mend(r->zone, stripe))
+            return true;
+        holder = block_lock_owner(r->zone);
+        if (owner_died(r->zone, holder))
+            block_repair(r->zone, holder);
+    }
+    r->incomplete = true;
+    return false;
+}
+
 /* A stripe whose lock the dead owner holds; the word stays its until the end. */
 static void repair_stripe(struct repair *r, struct stripe *stripe)
 {
@@ -175,10 +193,8 @@ static void repair_stripe(struct repair *r, struct stripe *stripe)
         settle_chains(r, stripe, &a, false);
         mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_old, memory_order_relaxed));
         mark_inexact(r->zone, atomic_load_explicit(&stripe->intent_new, memory_order_relaxed));
-        if (!index_mend(r->zone, stripe)) {
-            r->incomplete = true;
+        if (!mend(r, stripe))
             return; /* still locked: the next call goes on */
-        }
         index_recount(r->zone, stripe);
         settle_chains(r, stripe, &a, true);
     }

@@ -1,5 +1,6 @@
 #include "shm/watch.h"
 
+#include "shm/block.h"
 #include "shm/lock.h"
 #include "shm/process.h"
 
@@ -13,7 +14,7 @@ struct watch {
     struct {
         uint32_t owner; /* seen at every look since */
         uint64_t since_ms;
-    } lock[LAYOUT_STRIPES];
+    } lock[LAYOUT_STRIPES + 1]; /* the stripes', and that of the index' blocks */
 };
 
 int watch_create(struct watch **out)
@@ -27,10 +28,15 @@ void watch_destroy(struct watch *watch)
     free(watch);
 }
 
-static bool stays_locked(const struct stripe *stripe, uint32_t owner)
+static uint32_t owner_of(const struct zone *zone, uint32_t lock)
+{
+    return lock < LAYOUT_STRIPES ? lock_owner(&zone->stripes[lock]) : block_lock_owner(zone);
+}
+
+static bool stays_locked(const struct zone *zone, uint32_t lock, uint32_t owner)
 {
     for (unsigned i = 0; i < CONFIRM_LOOKS; i++)
-        if (lock_owner(stripe) != owner)
+        if (owner_of(zone, lock) != owner)
             return false;
     return true;
 }
@@ -45,8 +51,8 @@ static pid_t live_pid(const struct zone *zone, uint32_t owner)
 
 pid_t watch_look(struct watch *watch, struct zone *zone, uint64_t now_ms)
 {
-    for (uint32_t i = 0; i < LAYOUT_STRIPES; i++) {
-        uint32_t owner = lock_owner(&zone->stripes[i]);
+    for (uint32_t i = 0; i <= LAYOUT_STRIPES; i++) {
+        uint32_t owner = owner_of(zone, i);
         pid_t pid;
 
         if (owner != watch->lock[i].owner) {
@@ -57,7 +63,7 @@ pid_t watch_look(struct watch *watch, struct zone *zone, uint64_t now_ms)
             now_ms - watch->lock[i].since_ms < WATCH_HELD_MS)
             continue;
         pid = live_pid(zone, owner);
-        if (pid > 0 && stays_locked(&zone->stripes[i], owner))
+        if (pid > 0 && stays_locked(zone, i, owner))
             return pid;
     }
     return 0;
