@@ -19,6 +19,16 @@ struct heritage_socket {
     const struct config_listener *listener;
 };
 
+/* Who may map a cache's memory read-only (caches.direct). */
+struct heritage_direct {
+    bool on;
+    int fd;        /* read-only, for workers to hand out */
+    uid_t owner;   /* of the memory: could open it for writing */
+    uid_t unknown; /* stands for the users of other namespaces */
+    uid_t uids[CONFIG_MAX_USERS];
+    size_t n_uids; /* 0 = every other user */
+};
+
 struct heritage {
     const struct config *config;
     struct scoreboard *board;
@@ -26,6 +36,7 @@ struct heritage {
     struct breaker *breaker; /* NULL without Redis */
     struct jobs *jobs;
     struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */
+    struct heritage_direct direct[CONFIG_MAX_CACHES]; /* likewise */
     struct heritage_socket *sockets;
     size_t n_sockets;
     int wake_fds[SCOREBOARD_MAX];        /* an eventfd per slot: "look at the shared state again" */

@@ -20,6 +20,11 @@ uint64_t clock_now_ns(void)
     return read_ns(CLOCK_BOOTTIME);
 }
 
+uint64_t clock_coarse_ms(void)
+{
+    return read_ns(CLOCK_MONOTONIC_COARSE) / 1000000u;
+}
+
 uint64_t clock_wall_ms(void)
 {
     return read_ns(CLOCK_REALTIME) / 1000000u;

@@ -19,6 +19,7 @@
 #define CONFIG_MAX_LISTENERS 32
 #define CONFIG_MAX_WORKERS   62
 #define CONFIG_MAX_HOSTS     32
+#define CONFIG_MAX_USERS     32
 
 enum config_backend { BACKEND_AUTO, BACKEND_MEMORY, BACKEND_REDIS, BACKEND_LAYERED };
 enum config_backup { BACKUP_AUTO, BACKUP_NONE, BACKUP_MEMORY };
@@ -49,6 +50,10 @@ struct config_cache {
     bool size_credit;            /* small entries are kept more easily than large ones */
     bool redis_prefix_set;       /* redis_prefix was given: the key is redis_prefix:KEY */
     int64_t resp_db;             /* SELECT n reaches this cache; -1 = none */
+    bool direct;                 /* local clients may map it read-only */
+    bool direct_trust;           /* likewise those with the uid of the memory's owner */
+    char *direct_users[CONFIG_MAX_USERS]; /* names or numbers; none: whoever may connect */
+    size_t n_direct_users;
 };
 
 struct config_redis {

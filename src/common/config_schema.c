@@ -240,6 +240,18 @@ static const struct config_row rows[] = {
      .example = "0",
      .text = "The number by which RESP clients reach this cache with SELECT; unique. -1: none. The "
              "cache default has 0 unless it says otherwise or another cache has it."},
+    {CACHE("direct", CONFIG_BOOL, direct), .fallback = "false",
+     .text = "Whether local clients that use libcachetastic (the PHP extension, the Python module) "
+             "may map this cache's memory read-only, so that a hit costs no system call. They see "
+             "every entry of it. Only over a unix socket."},
+    {CACHE("direct_users", CONFIG_STRINGS, direct_users), .fallback = "", .max = CONFIG_MAX_USERS,
+     .unit = "users", .count_offset = offsetof(struct config_cache, n_direct_users),
+     .text = "The users, by name or number, who may map it. Empty: everyone who may connect to the "
+             "socket."},
+    {CACHE("direct_trust", CONFIG_BOOL, direct_trust), .fallback = "false",
+     .text = "Whether also processes of the user that the memory belongs to (the one that started "
+             "the daemon) and of users unknown to this user namespace may map it. They could open "
+             "it for writing and damage the cache."},
 };
 
 const struct config_row *config_schema(size_t *n_rows)

@@ -1,8 +1,8 @@
 /* cachetasticctl: the daemon's cache and figures from a shell. */
 #include <config.h>
 
+#include "client/wire.h"
 #include "common/units.h"
-#include "ctl/client.h"
 #include "ctl/show.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ struct ctl {
     const char *socket, *address, *cache, *ttl, *tag;
     uint64_t timeout_ms;
     bool json;
-    struct client client;
+    struct wire wire;
     struct resp_value reply;
 };
 
@@ -71,10 +71,12 @@ static int fail(const char *fmt, ...)
 static int call(struct ctl *ctl, int argc, const struct slice *argv)
 {
     struct errmsg msg = {.text = ""};
+    int rc;
 
     resp_value_fini(&ctl->reply);
-    if (client_call(&ctl->client, argc, argv, &ctl->reply, &msg) != ERR_OK)
-        return fail("%s", msg.text);
+    rc = wire_call(&ctl->wire, argc, argv, &ctl->reply, &msg);
+    if (rc != ERR_OK)
+        return fail("%s%s", msg.text, rc == ERR_TIMEOUT ? " (--timeout)" : "");
     if (ctl->reply.type == RESP_ERROR)
         return fail("%.*s", (int)ctl->reply.str.len, ctl->reply.str.data);
     return STATUS_OK;
@@ -95,9 +97,9 @@ static int open_client(struct ctl *ctl)
     if (path == NULL)
         path = access(LOCAL_SOCKET, F_OK) == 0 ? LOCAL_SOCKET : SYSTEM_SOCKET;
     if (ctl->address != NULL)
-        rc = client_open_tcp(&ctl->client, ctl->address, ctl->timeout_ms, &msg);
+        rc = wire_open_tcp(&ctl->wire, ctl->address, ctl->timeout_ms, &msg);
     else
-        rc = client_open_unix(&ctl->client, path, ctl->timeout_ms, &msg);
+        rc = wire_open_unix(&ctl->wire, path, ctl->timeout_ms, &msg);
     if (rc == ERR_OK)
         return STATUS_OK;
     if (ctl->address == NULL && ctl->socket == NULL && (errno == ENOENT || errno == ECONNREFUSED))
@@ -459,7 +461,7 @@ static int run(struct ctl *ctl, int argc, char **args)
     if (status == STATUS_OK)
         status = command->run(ctl, argc, args);
     resp_value_fini(&ctl->reply);
-    client_close(&ctl->client);
+    wire_close(&ctl->wire);
     return status;
 }
 
@@ -512,7 +514,7 @@ static int take_option(struct ctl *ctl, int option)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.timeout_ms = TIMEOUT_MS, .client.fd = -1};
+    struct ctl ctl = {.timeout_ms = TIMEOUT_MS, .wire.fd = -1};
     int status = -1;
     int option;
 

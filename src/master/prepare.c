@@ -2,6 +2,7 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "master/direct.h"
 #include "shm/room.h"
 
 #include <errno.h>
@@ -128,11 +129,14 @@ int prepare_heritage(struct heritage *heritage, struct errmsg *msg)
         return status;
     if ((status = check_memory(heritage->config, msg)) != ERR_OK)
         return status;
-    return make_zones(heritage, msg);
+    if ((status = make_zones(heritage, msg)) != ERR_OK)
+        return status;
+    return direct_prepare(heritage, msg);
 }
 
 void prepare_undo(struct heritage *heritage)
 {
+    direct_undo(heritage);
     for (size_t i = 0; i < heritage->config->n_caches; i++) {
         if (heritage->zones[i] != NULL)
             zone_destroy(heritage->zones[i]);

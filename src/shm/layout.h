@@ -366,4 +366,7 @@ int layout_plan(uint64_t size, uint32_t key_max, struct geometry *g, struct errm
 /* A number over every size and offset that two binaries must agree on. */
 uint64_t layout_hash(void);
 
+/* Fill in where the regions are, once base and g are known. */
+void layout_attach(struct zone *zone);
+
 #endif

@@ -1,5 +1,7 @@
 #include "shm/slab.h"
 
+#include "shm/entry.h"
+
 #define BITS 64u
 
 bool slab_move(struct zone *zone, uint32_t slab, uint64_t old, enum slab_state state,
@@ -425,4 +427,21 @@ void slab_chain_free(struct zone *zone, uint32_t first)
         slab_free(zone, i);
     }
     slab_free(zone, first);
+}
+
+bool slab_copy_large(const struct zone *zone, uint32_t first, char *out, size_t len)
+{
+    for (uint32_t slab = first; len > 0;) {
+        size_t n = len < slab_bytes(zone) ? len : slab_bytes(zone);
+        uint32_t next;
+
+        if (slab >= zone->g.n_slabs)
+            return false;
+        entry_copy(out, layout_at(zone, slab_offset(zone, slab)), n);
+        out += n;
+        len -= n;
+        next = atomic_load_explicit(&zone->slabs[slab].next, memory_order_relaxed);
+        slab = next - 1; /* 0, the end, becomes out of range */
+    }
+    return true;
 }

@@ -125,4 +125,8 @@ uint32_t slab_chain_next(const struct zone *zone, uint32_t slab);
  * and every other is marked as ours before any is freed, so that repair finds all of them. */
 void slab_chain_free(struct zone *zone, uint32_t first);
 
+/* Copy a large value, slab by slab, without a lock: the caller checks the version afterwards. false:
+ * the chain is not what the entry said (it is being freed). out: room for len bytes. */
+bool slab_copy_large(const struct zone *zone, uint32_t first, char *out, size_t len);
+
 #endif

@@ -32,7 +32,8 @@
     X(GHOST_HITS, "ghost_hits", "puts of keys that had been evicted lately")                           \
     X(IN_PLACE, "in_place", "puts that overwrote a value where it lay")                                \
     X(LEASES, "leases", "fetches that were given the right to compute")                                \
-    X(LEASE_WAITS, "lease_waits", "reads and fetches that waited for another of the same key")
+    X(LEASE_WAITS, "lease_waits", "reads and fetches that waited for another of the same key")          \
+    X(DIRECT_HITS, "direct_hits", "reads answered in the client's own mapping of shared memory")
 
 enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,

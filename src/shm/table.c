@@ -172,24 +172,6 @@ void table_prefetch_many(const struct zone *zone, const struct table_key *keys, 
         prefetch_entries(zone, &keys[i]);
 }
 
-/* A large value, slab by slab; false: the chain is not what the header said (it is being freed). */
-static bool copy_large(const struct zone *zone, uint32_t first, char *out, size_t len)
-{
-    for (uint32_t slab = first; len > 0;) {
-        size_t n = len < slab_bytes(zone) ? len : slab_bytes(zone);
-        uint32_t next;
-
-        if (slab >= zone->g.n_slabs)
-            return false;
-        entry_copy(out, layout_at(zone, slab_offset(zone, slab)), n);
-        out += n;
-        len -= n;
-        next = atomic_load_explicit(&zone->slabs[slab].next, memory_order_relaxed);
-        slab = next - 1; /* 0, the end, becomes out of range */
-    }
-    return true;
-}
-
 static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, void *meta,
                        void *value)
 {
@@ -203,7 +185,7 @@ static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, voi
     if (value == NULL)
         return true;
     if (hit->first_slab != LAYOUT_NONE)
-        return copy_large(zone, hit->first_slab, value, hit->value_len);
+        return slab_copy_large(zone, hit->first_slab, value, hit->value_len);
     entry_copy(value, layout_at(zone, hit->at + hit->meta_len), hit->value_len);
     return true;
 }

@@ -189,7 +189,7 @@ static int format(struct zone *zone, const char *name, struct errmsg *msg)
     return ERR_OK;
 }
 
-static void attach(struct zone *zone)
+void layout_attach(struct zone *zone)
 {
     zone->sb = layout_at(zone, 0);
     zone->events = &zone->sb->events;
@@ -236,7 +236,7 @@ int zone_create(const struct zone_options *options, struct zone **out, struct er
     if (err == ERR_OK) {
         zone->base = memory.base;
         zone->fd = memory.fd;
-        attach(zone);
+        layout_attach(zone);
         err = format(zone, options->name, msg);
     }
     if (err != ERR_OK) {

@@ -9,6 +9,7 @@
 static const struct command table[] = {
     {"APPEND", 3, W, 1, 1, 1, cmd_append},
     {"AUTH", -2, L, 0, 0, 0, cmd_auth},
+    {"CACHETASTIC.ATTACH", -1, L, 0, 0, 0, cmd_attach},
     {"CACHETASTIC.CHECK", 1, A, 0, 0, 0, cmd_check},
     {"CACHETASTIC.CLEAR", 1, A, 0, 0, 0, cmd_clear},
     {"CACHETASTIC.PURGE", 3, A, 0, 0, 0, cmd_purge},

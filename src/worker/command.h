@@ -23,6 +23,7 @@ struct resp_session {
     char name[64];       /* CLIENT SETNAME */
     char lib_name[64];
     char lib_version[32];
+    struct direct *direct; /* the client maps a cache's memory (direct.h); NULL: not */
 };
 
 struct call {
@@ -180,6 +181,8 @@ HANDLER(stats_reset);
 HANDLER(purge);
 HANDLER(clear);
 HANDLER(check);
+/* command_direct.c */
+HANDLER(attach);
 #undef HANDLER
 
 /* ---- parked commands (command_run.c) ---- */

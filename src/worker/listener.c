@@ -2,6 +2,7 @@
 #include "worker/listener.h"
 
 #include "common/config.h"
+#include "common/fdpass.h"
 #include "common/log.h"
 #include "worker/conn.h"
 
@@ -54,47 +55,23 @@ unsigned listener_choose(const struct scoreboard *board, unsigned self)
     return best;
 }
 
-union control {
-    struct cmsghdr align;
-    char room[CMSG_SPACE(sizeof(int))];
-};
-
 /* Send fd and the number of its listening socket. False: not sent (the inbox is full). */
 static bool send_fd(int inbox, int fd, uint32_t number)
 {
-    union control control = {0};
-    struct iovec iov = {.iov_base = &number, .iov_len = sizeof(number)};
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.room,
-                             .msg_controllen = sizeof(control.room)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-    return sendmsg(inbox, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(number);
+    return fdpass_send(inbox, &number, sizeof(number), &fd, 1) == (ssize_t)sizeof(number);
 }
 
 /* Receive one. Returns the descriptor, -1 when the inbox is empty (or cannot be read). */
 static int receive_fd(int inbox, uint32_t *number)
 {
-    union control control = {0};
-    struct iovec iov = {.iov_base = number, .iov_len = sizeof(*number)};
-    struct msghdr message = {.msg_iov = &iov,
-                             .msg_iovlen = 1,
-                             .msg_control = control.room,
-                             .msg_controllen = sizeof(control.room)};
-    struct cmsghdr *header;
-    int fd = -1;
+    int fds[FDPASS_MAX];
+    unsigned n;
 
-    if (recvmsg(inbox, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) != (ssize_t)sizeof(*number))
+    if (fdpass_receive(inbox, number, sizeof(*number), fds, &n, MSG_DONTWAIT) !=
+            (ssize_t)sizeof(*number) ||
+        n == 0)
         return -1;
-    header = CMSG_FIRSTHDR(&message);
-    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-        memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    return fd;
+    return fds[0];
 }
 
 /* Give a connection to the least loaded worker; false: keep it. */

@@ -2,6 +2,7 @@
 #include "worker/command.h"
 
 #include "common/clock.h"
+#include "worker/direct.h"
 
 #include <stdlib.h>
 
@@ -43,6 +44,7 @@ static void resp_close(struct conn *conn)
 {
     struct resp_session *session = conn->session;
 
+    direct_close(session->direct);
     resp_parser_fini(&session->parser);
     free(session);
 }

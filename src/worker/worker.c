@@ -4,6 +4,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "worker/conn.h"
+#include "worker/direct.h"
 #include "worker/listener.h"
 
 #include <errno.h>
@@ -131,6 +132,7 @@ static void on_tick(uv_timer_t *timer)
     struct worker *worker = timer->data;
 
     listener_resume(worker);
+    direct_drain(worker);
     if (worker->draining)
         conn_drain_all(worker);
     if (worker->draining && worker->n_conns == 0 && !worker->closing) {
@@ -158,6 +160,7 @@ static int open_loop(struct worker *worker, struct errmsg *msg)
     if (uv_loop_init(&worker->loop) != 0)
         return err_set(msg, ERR_SYSTEM, "cannot create an event loop");
     worker->tick.data = worker;
+    list_init(&worker->direct);
     uv_timer_init(&worker->loop, &worker->tick);
     if (conn_init(worker) != ERR_OK ||
         uv_timer_start(&worker->tick, on_tick, WORKER_TICK_MS, WORKER_TICK_MS) != 0 ||

@@ -39,6 +39,7 @@ struct worker {
     int signal_fd;
     uv_timer_t tick; /* WORKER_TICK_MS: idle and header time limits, drain */
     unsigned ticks;
+    struct list direct; /* clients that map a cache's memory (direct.h) */
     char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first: idle connections own no room */
 };
 

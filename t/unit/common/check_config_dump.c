@@ -64,7 +64,8 @@ static const char full[] =
     "  mode = \"0600\"; owner = \"root\"; group = \"root\"; backlog = 3; admin = true; },\n"
     "  { address = \"[::1]:80\"; protocol = \"http\"; } );\n"
     "caches = ( { name = \"other\"; memory = \"5M\"; size_credit = false; ttl = \"1d\";\n"
-    "  ttl_jitter = 10;\n"
+    "  ttl_jitter = 10; direct = true; direct_users = [ \"www-data\", \"33\" ];\n"
+    "  direct_trust = true;\n"
     "  backend = \"redis\"; backup = \"memory\"; redis_prefix = \"p\"; resp_db = 12; },\n"
     "  { name = \"bare\"; redis_prefix = \"\"; } );\n";
 

@@ -176,6 +176,7 @@ void fake_start(struct fake *fake, unsigned self, unsigned n_slots, struct score
     ck_assert_int_eq(uv_loop_init(&fake->worker->loop), 0);
     ck_assert_int_eq(conn_init(fake->worker), ERR_OK);
     list_init(&fake->worker->listeners);
+    list_init(&fake->worker->direct);
 }
 
 static void close_handle(uv_handle_t *handle, void *arg)
