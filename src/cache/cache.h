@@ -130,6 +130,13 @@ struct cache_fetch {
     double beta;       /* of early refresh (shm/fetch.h); 0 = never */
 };
 
+/* What a client's fetch is where it does not say: a lease of 10 s, a wait of 5 s, both within
+ * limits, no stale values, early refresh as published. */
+struct cache_fetch cache_fetch_default(const struct cache *cache);
+/* A client's beta: a decimal number from 0 on. */
+#define CACHE_BETA_MAX 100
+bool cache_beta_parse(struct slice text, double *beta);
+
 /* Read, or get the right to compute. CACHE_OK: the value is in the sink; info->stale says whether
  * it still counts. CACHE_MISS: there is none, and info->lease is the caller's. With CACHE_OK too
  * info->lease may be set: the caller has a value and is to compute the next one. CACHE_BUSY:
@@ -152,6 +159,11 @@ enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t tok
  * once. CACHE_OK always, or CACHE_PENDING; op may be NULL, it is done all the same. */
 enum cache_status cache_fail(struct cache *cache, struct slice key, uint64_t token,
                              uint64_t retry_after_ms, struct cache_op *op);
+
+/* A lease as clients see it: so many hex digits. False: the text is none, or of no lease. */
+#define CACHE_TOKEN_LEN 16
+void cache_token_text(uint64_t token, char out[CACHE_TOKEN_LEN + 1]);
+bool cache_token_parse(struct slice text, uint64_t *token);
 
 /* Read-modify-write, decided in one place: under the table's compare-and-set on a memory cache, by
  * Redis itself where there is one (rule 11; with Redis down: CACHE_DOWN). */

@@ -4,7 +4,12 @@
 #include "common/clock.h"
 #include "shm/fetch.h"
 
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
 #define LEASE_MS_DEFAULT 10000
+#define WAIT_MS_DEFAULT  5000
 #define FETCH_ATTEMPTS   4 /* copies that a writer overtook */
 
 static int slot_of(const struct cache *cache)
@@ -367,4 +372,56 @@ enum cache_status cache_fail(struct cache *cache, struct slice key, uint64_t tok
     work->how.lease_ms = retry_after_ms;
     work_park(work, retry_fail);
     return op == NULL ? CACHE_OK : CACHE_PENDING;
+}
+
+/* ---- what clients send ---- */
+
+static uint64_t at_most(uint64_t value, uint64_t max)
+{
+    return value < max ? value : max;
+}
+
+struct cache_fetch cache_fetch_default(const struct cache *cache)
+{
+    const struct config_limits *limits = &cache->set->heritage->config->limits;
+
+    return (struct cache_fetch){.lease_ms = at_most(LEASE_MS_DEFAULT, limits->fetch_lease_ms),
+                                .wait_ms = at_most(WAIT_MS_DEFAULT, limits->fetch_wait_ms),
+                                .beta = 1};
+}
+
+bool cache_beta_parse(struct slice text, double *beta)
+{
+    char copy[32];
+    char *end;
+
+    if (text.len == 0 || text.len >= sizeof(copy) || strchr("0123456789.", text.data[0]) == NULL)
+        return false;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    *beta = strtod(copy, &end);
+    return *end == '\0' && isfinite(*beta) && *beta >= 0 && *beta <= CACHE_BETA_MAX;
+}
+
+void cache_token_text(uint64_t token, char out[CACHE_TOKEN_LEN + 1])
+{
+    snprintf(out, CACHE_TOKEN_LEN + 1, "%016" PRIx64, token);
+}
+
+bool cache_token_parse(struct slice text, uint64_t *token)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t value = 0;
+
+    if (text.len != CACHE_TOKEN_LEN)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        const char *digit = text.data[i] == '\0' ? NULL : strchr(digits, text.data[i]);
+
+        if (digit == NULL)
+            return false;
+        value = value << 4 | (uint64_t)(digit - digits);
+    }
+    *token = value;
+    return value != 0;
 }

@@ -92,9 +92,13 @@ struct config_limits {
     uint64_t http_line_bytes; /* request line */
     uint64_t http_header_bytes;
     int64_t http_header_count;
-    uint64_t pipeline_bytes;    /* parsed from one connection in one loop turn */
-    int64_t pipeline_pending;   /* unfinished commands of one connection */
-    uint64_t output_bytes;      /* unsent replies; beyond, a slow reader is dropped */
+    uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
+    int64_t pipeline_pending; /* unfinished commands of one connection */
+    uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
+    int64_t leases;           /* of cache_fetch() that one connection holds */
+    uint64_t fetch_wait_ms;   /* the most that a fetch may ask for */
+    uint64_t fetch_lease_ms;
+    uint64_t fetch_stale_ms;
     uint64_t idle_timeout_ms;   /* 0 = off: pools hold connections for days */
     uint64_t header_timeout_ms; /* an HTTP request's headers must be complete by then */
     uint64_t drain_timeout_ms;  /* QUIT waits at most this long */

@@ -52,8 +52,9 @@ static const struct config_row rows[] = {
      .text = "Keep the caches in pages of 2 MiB: reads of a large cache get faster. Where the "
              "kernel does not give them, the log says so and the caches are in ordinary ones."},
     {TOP("mlock", CONFIG_BOOL, mlock), .fallback = "false",
-     .text = "Never let the caches be swapped out. Needs a limit on locked memory (ulimit -l, "
-             "LimitMEMLOCK=) of at least all caches together; otherwise the daemon does not start."},
+     .text =
+         "Never let the caches be swapped out. Needs a limit on locked memory (ulimit -l, "
+         "LimitMEMLOCK=) of at least all caches together; otherwise the daemon does not start."},
     {TOP("sweep_interval", CONFIG_TIME, sweep_interval_ms), .fallback = "100ms", .min = 10,
      .max = MINUTE, .unit = "ms",
      .text = "How often memory held by expired entries is looked for. Expiry itself is exact: an "
@@ -103,6 +104,20 @@ static const struct config_row rows[] = {
     {LIMIT("output", CONFIG_SIZE, output_bytes), .fallback = "64M", .min = 64 * KIB, .max = TIB,
      .unit = "bytes",
      .text = "Replies that a client has not read yet. A client that leaves more is disconnected."},
+    {LIMIT("leases", CONFIG_INT, leases), .fallback = "1024", .min = 1, .max = 1000000,
+     .unit = "leases",
+     .text = "Leases of CACHETASTIC.FETCH that one connection holds and has not ended."},
+    {LIMIT("fetch_wait", CONFIG_TIME, fetch_wait_ms), .fallback = "1m", .max = HOUR, .unit = "ms",
+     .text = "The longest that a fetch may wait for another's computation. One that does not say "
+             "waits 5 s, or so long where that is less."},
+    {LIMIT("fetch_lease", CONFIG_TIME, fetch_lease_ms), .fallback = "10m", .min = 1, .max = DAY,
+     .unit = "ms",
+     .text = "The longest that a computation may take: its lease ends then, and another may begin. "
+             "One that does not say may take 10 s, or so long where that is less. Also the longest "
+             "time after a failed one in which nobody is to try again."},
+    {LIMIT("fetch_stale", CONFIG_TIME, fetch_stale_ms), .fallback = "1d", .max = 30 * DAY,
+     .unit = "ms",
+     .text = "The longest that a value is kept beyond its expiry for fetches that take it stale."},
     {LIMIT("idle_timeout", CONFIG_TIME, idle_timeout_ms), .fallback = "0", .max = 365 * DAY,
      .unit = "ms",
      .text =
@@ -213,14 +228,16 @@ static const struct config_row rows[] = {
      .text = "The memory that this cache may use, everything included. When it is full, older "
              "entries make room."},
     {CACHE("size_credit", CONFIG_BOOL, size_credit), .fallback = "true",
-     .text = "Whether a full cache keeps small entries more easily than large ones: more hits where "
-             "sizes differ much. Entries of one size are not affected."},
+     .text =
+         "Whether a full cache keeps small entries more easily than large ones: more hits where "
+         "sizes differ much. Entries of one size are not affected."},
     {CACHE("ttl", CONFIG_TIME, ttl_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
      .text = "How long entries live that were stored by HTTP without a time of their own. 0: until "
              "they are evicted. RESP clients' entries live as long as they say."},
     {CACHE("ttl_jitter", CONFIG_INT, ttl_jitter), .fallback = "0", .max = 90, .unit = "percent",
-     .text = "Let each entry that is stored with an expiry end earlier by up to this part of its time, "
-             "at random, so that what was stored together does not run out together."},
+     .text =
+         "Let each entry that is stored with an expiry end earlier by up to this part of its time, "
+         "at random, so that what was stored together does not run out together."},
     {CACHE("backend", CONFIG_ENUM, backend), .fallback = "auto", .max = BACKEND_LAYERED,
      .choices = backends,
      .text = "memory: this machine alone; redis: Redis alone; layered: memory in front of Redis. "

@@ -2,6 +2,7 @@
  * no sockets.
  *
  *   GET HEAD PUT DELETE /v1/caches/{cache}/entries/{key}    key percent-encoded; may have '/'
+ *     with Cache-Fetch and Cache-Lease: one computation a key, see api_fetch.c
  *   DELETE /v1/caches/{cache}
  *   POST /v1/caches/{cache}/purge?pattern=|tag=
  *   GET /v1/caches  /v1/caches/{cache}  /v1/stats[/{cache}]
@@ -26,7 +27,9 @@ struct api_exchange {
     bool loopback;   /* came over TCP from a loopback address */
     bool admin;      /* the listener is an admin one */
     void (*done)(struct api_exchange *exchange); /* for API_PENDING: the response is in out now */
-    void *work; /* the API's own */
+    bool (*gone)(const struct api_exchange *exchange); /* whether nobody waits for the answer any
+                                                          more; NULL: somebody does */
+    void *work;                                        /* the API's own */
 };
 
 enum api_result { API_ANSWERED, API_PENDING };

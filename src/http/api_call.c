@@ -38,19 +38,23 @@ static void on_done(struct cache_op *op, enum cache_status status)
 static struct api_call *keep(const struct api_call *call)
 {
     struct api_call *kept = malloc(sizeof(*kept));
+    struct slice rest = call->if_none_match;
 
     if (kept == NULL)
         return NULL;
     *kept = *call;
     kept->value = (struct buf){0};
     kept->op = (struct cache_op){.done = on_done};
-    if (call->if_none_match.data == NULL)
+    if (call->keep_key)
+        rest = call->args.key;
+    if (rest.data == NULL)
         return kept;
-    if (buf_append(&kept->kept, call->if_none_match.data, call->if_none_match.len) != ERR_OK) {
+    if (buf_append(&kept->kept, rest.data, rest.len) != ERR_OK) {
         free(kept);
         return NULL;
     }
-    kept->if_none_match = buf_slice(&kept->kept);
+    if (!call->keep_key)
+        kept->if_none_match = buf_slice(&kept->kept);
     return kept;
 }
 

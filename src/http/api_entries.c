@@ -40,19 +40,11 @@ static void entry_headers(struct api_call *call, const char *etag)
                                         : 0));
 }
 
-static void answer_get(struct api_call *call, enum cache_status status)
+void api_entry_send(struct api_call *call)
 {
     struct slice value = buf_slice(&call->value);
     char etag[ETAG_LEN + 1];
 
-    if (status == CACHE_MISS) {
-        api_send_error(call, 404, "this cache has no such key");
-        return;
-    }
-    if (status != CACHE_OK) {
-        api_send_failure(call, status);
-        return;
-    }
     etag_of(value, etag);
     entry_headers(call, etag);
     if (call->if_none_match.data != NULL && etag_listed(call->if_none_match, etag)) {
@@ -62,6 +54,16 @@ static void answer_get(struct api_call *call, enum cache_status status)
     api_header(call, "Content-Type: %s",
                call->info.content_type[0] != '\0' ? call->info.content_type : default_type);
     api_send(call, 200, value);
+}
+
+static void answer_get(struct api_call *call, enum cache_status status)
+{
+    if (status == CACHE_OK)
+        api_entry_send(call);
+    else if (status == CACHE_MISS)
+        api_send_error(call, 404, "this cache has no such key");
+    else
+        api_send_failure(call, status);
 }
 
 static enum api_result get(struct api_call *call)
@@ -132,7 +134,7 @@ static bool read_type(struct api_call *call)
     return true;
 }
 
-static struct slice trim(struct slice text)
+struct slice api_trim(struct slice text)
 {
     while (text.len > 0 && (text.data[0] == ' ' || text.data[0] == '\t'))
         text = slice_make(text.data + 1, text.len - 1);
@@ -151,7 +153,7 @@ static unsigned split_tags(struct slice field, struct slice tags[TABLE_TAGS_MAX]
     while (p < end) {
         const char *comma = memchr(p, ',', (size_t)(end - p));
         const char *stop = comma == NULL ? end : comma;
-        struct slice tag = trim(slice_make(p, (size_t)(stop - p)));
+        struct slice tag = api_trim(slice_make(p, (size_t)(stop - p)));
 
         if (tag.len > 0) {
             if (n == TABLE_TAGS_MAX)
@@ -230,17 +232,23 @@ static void answer_put(struct api_call *call, enum cache_status status)
         api_send_failure(call, status);
 }
 
+bool api_entry_read(struct api_call *call, struct slice *tags)
+{
+    if (!read_conditions(call) || !read_ttl(call) || !read_type(call) || !read_tags(call, tags))
+        return false;
+    call->args.value = call->request->body;
+    if (call->args.value.len <= api_value_max(call->api, call->cache))
+        return true;
+    api_send_failure(call, CACHE_TOO_LARGE);
+    return false;
+}
+
 static enum api_result put(struct api_call *call)
 {
     struct slice tags[TABLE_TAGS_MAX];
 
-    if (!read_conditions(call) || !read_ttl(call) || !read_type(call) || !read_tags(call, tags))
+    if (!api_entry_read(call, tags))
         return API_ANSWERED;
-    call->args.value = call->request->body;
-    if (call->args.value.len > api_value_max(call->api, call->cache)) {
-        api_send_failure(call, CACHE_TOO_LARGE);
-        return API_ANSWERED;
-    }
     call->run = call->args.when == CHANGE_ALWAYS ? run_put : run_put_if;
     call->answer = answer_put;
     return api_call_run(call, false);
@@ -280,12 +288,13 @@ enum api_result api_entry(struct api_call *call)
 {
     switch (call->request->method) {
     case HTTP1_GET:
+        return api_is_fetch(call) ? api_fetch(call) : get(call);
     case HTTP1_HEAD:
         return get(call);
     case HTTP1_PUT:
-        return put(call);
+        return api_has_lease(call) ? api_fill(call) : put(call);
     case HTTP1_DELETE:
-        return delete_entry(call);
+        return api_has_lease(call) ? api_fail(call) : delete_entry(call);
     default:
         api_send_allow(call, "GET, HEAD, PUT, DELETE");
         return API_ANSWERED;

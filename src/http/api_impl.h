@@ -5,6 +5,7 @@
  * api_call.c     running a cache operation to its answer
  * api_reply.c    composing responses
  * api_entries.c  /v1/caches/{cache}/entries/{key}
+ * api_fetch.c    the same for one computation a key: Cache-Fetch, Cache-Lease
  * api_caches.c   list, clear, purge, reset
  * api_stats.c    statistics as JSON
  * api_metrics.c  statistics for Prometheus
@@ -32,6 +33,8 @@ struct api_args {
     struct slice key, value, text; /* text: a pattern or tag */
     struct cache_attrs attrs;
     enum cache_change_if when;
+    struct cache_fetch how;
+    uint64_t token, retry_ms;
 };
 
 /* One request on its way to its answer: on the stack, or on the heap while it waits. */
@@ -39,9 +42,10 @@ struct api_call {
     struct api *api;
     struct api_exchange *exchange;
     const struct http1_request *request; /* NULL once it waits */
-    bool head;   /* HEAD: everything but the body */
+    bool head;                           /* HEAD: everything but the body */
     bool http10; /* the client must be told that the connection stays open */
     bool if_match;
+    bool keep_key;  /* in `kept` while the call waits */
     bool no_memory; /* a header did not fit: the response fails */
     struct cache *cache;
     struct api_args args;
@@ -52,7 +56,7 @@ struct api_call {
     struct buf value;
     struct cache_info info;
     struct slice if_none_match; /* data NULL: none. In `kept` while the call waits */
-    struct buf kept;
+    struct buf kept;            /* that, or the key */
 };
 
 /* api_call.c. Call run() and, now or later, answer(). may_wait: give it an op at once, for
@@ -77,6 +81,18 @@ bool api_guard_check(struct api_call *call);
 
 /* Handlers. cache and args.key are set where the route has them. */
 enum api_result api_entry(struct api_call *call);
+/* Without spaces and tabs at its ends. */
+struct slice api_trim(struct slice text);
+/* api_entries.c. The headers and the body of an entry that was found; what a put takes from its
+ * request: false, the refusal has been sent. tags: TABLE_TAGS_MAX of them. */
+void api_entry_send(struct api_call *call);
+bool api_entry_read(struct api_call *call, struct slice *tags);
+/* api_fetch.c. Whether the request asks for a fetch, or ends one. */
+bool api_is_fetch(const struct api_call *call);
+bool api_has_lease(const struct api_call *call);
+enum api_result api_fetch(struct api_call *call);
+enum api_result api_fill(struct api_call *call);
+enum api_result api_fail(struct api_call *call);
 enum api_result api_cache(struct api_call *call);
 enum api_result api_purge(struct api_call *call);
 enum api_result api_list(struct api_call *call);

@@ -74,7 +74,9 @@ enum step_kind {
     STEP_CLEAR,
     STEP_PURGE,
     STEP_PURGE_TAG,
-    STEP_COUNT
+    STEP_COUNT,
+    STEP_FILL,
+    STEP_FAIL
 };
 
 /* One operation on a cache, as data. Slices are borrowed for the call. */
@@ -84,7 +86,8 @@ struct step {
     struct slice value;
     struct cache_attrs attrs;
     struct cache_change change;
-    bool bulk; /* its value goes into the reply as a bulk string */
+    uint64_t token, retry_ms; /* FILL, FAIL */
+    bool bulk;                /* its value goes into the reply as a bulk string */
 };
 
 /* What it led to. */
@@ -108,6 +111,7 @@ void operate(struct call *call, const struct step *step, reply_fn *reply);
 /* How the replies of several operations become one. */
 enum many_reply {
     MANY_COUNT,  /* integer: how many were CACHE_OK */
+    MANY_SUM,    /* integer: of their integers */
     MANY_VALUES, /* array: the bulk strings, nil where missing */
     MANY_OK,     /* +OK, or the first failure */
 };
@@ -174,6 +178,10 @@ HANDLER(persist);
 HANDLER(type);
 HANDLER(dbsize);
 HANDLER(flushdb);
+/* command_fetch.c */
+HANDLER(fetch);
+HANDLER(fill);
+HANDLER(fail);
 /* command_admin.c */
 HANDLER(use);
 HANDLER(stats);
@@ -184,6 +192,9 @@ HANDLER(check);
 /* command_direct.c */
 HANDLER(attach);
 #undef HANDLER
+
+/* "TAGS n tag ..." at argv[*at], which moves on to the last tag. False: an error was answered. */
+bool command_tags(struct call *call, int *at, struct cache_attrs *attrs);
 
 /* ---- parked commands (command_run.c) ---- */
 

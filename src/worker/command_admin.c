@@ -62,19 +62,22 @@ void cmd_stats_reset(struct call *call)
     reply_ok(call->out);
 }
 
+static void make_purge_tag(const struct call *call, size_t i, struct step *step)
+{
+    step->kind = STEP_PURGE_TAG;
+    step->key = call->argv[2 + i];
+}
+
 void cmd_purge(struct call *call)
 {
-    struct step step = {.key = call->argv[2]};
+    struct step step = {.kind = STEP_PURGE, .key = call->argv[2]};
 
-    if (slice_ieq(call->argv[1], "PATTERN"))
-        step.kind = STEP_PURGE;
-    else if (slice_ieq(call->argv[1], "TAG"))
-        step.kind = STEP_PURGE_TAG;
-    else {
-        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE PATTERN p | TAG t");
-        return;
-    }
-    operate(call, &step, answer_integer);
+    if (slice_ieq(call->argv[1], "TAG"))
+        many(call, (size_t)call->argc - 2, make_purge_tag, MANY_SUM);
+    else if (slice_ieq(call->argv[1], "PATTERN") && call->argc == 3)
+        operate(call, &step, answer_integer);
+    else
+        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE PATTERN p | TAG t ...");
 }
 
 void cmd_clear(struct call *call)

@@ -175,6 +175,10 @@ static enum cache_status try_step(struct cache *cache, const struct step *step,
         return cache_purge_tag(cache, step->key, op);
     case STEP_COUNT:
         return cache_count(cache, op, integer);
+    case STEP_FILL:
+        return cache_fill(cache, step->key, step->token, step->value, &step->attrs, op);
+    case STEP_FAIL:
+        return cache_fail(cache, step->key, step->token, step->retry_ms, op);
     }
     return CACHE_REFUSED;
 }
@@ -259,6 +263,7 @@ struct item {
 /* What is known so far of n operations. */
 struct tally {
     int64_t found;             /* how many were CACHE_OK */
+    int64_t sum;               /* of their integers */
     enum cache_status failure; /* the first one, else CACHE_OK */
     char error[256];
 };
@@ -273,9 +278,11 @@ struct batch {
     struct item *items;
 };
 
-static void count_in(struct tally *tally, enum cache_status status, const char *error)
+static void count_in(struct tally *tally, enum cache_status status, int64_t integer,
+                     const char *error)
 {
     tally->found += status == CACHE_OK;
+    tally->sum += status == CACHE_OK ? integer : 0;
     if (is_failure(status) && tally->failure == CACHE_OK) {
         tally->failure = status;
         snprintf(tally->error, sizeof(tally->error), "%s", error);
@@ -293,7 +300,7 @@ static void answer_tally(const struct tally *tally, enum many_reply reply, struc
     else if (reply == MANY_OK)
         reply_ok(out);
     else
-        reply_integer(out, tally->found);
+        reply_integer(out, reply == MANY_SUM ? tally->sum : tally->found);
 }
 
 static void free_batch(struct request *request)
@@ -338,7 +345,7 @@ static void item_done(struct cache_op *op, enum cache_status status)
     struct item *item = (struct item *)(void *)((char *)op - offsetof(struct item, op));
 
     bulk_settle(&item->bulk, status);
-    count_in(&item->batch->tally, status, op->error);
+    count_in(&item->batch->tally, status, op->integer, op->error);
     batch_step_done(item->batch);
 }
 
@@ -369,7 +376,7 @@ static void many_parked(struct call *call, size_t from, size_t n, make_fn *make,
     batch->parked.request.free = free_batch;
     batch->items = calloc(n - from, sizeof(*batch->items));
     if (batch->items == NULL)
-        count_in(&batch->tally, CACHE_NOMEM, "");
+        count_in(&batch->tally, CACHE_NOMEM, 0, "");
     else
         batch->n = n - from;
     batch->left = batch->n + 1;
@@ -430,15 +437,16 @@ void many(struct call *call, size_t n, make_fn *make, enum many_reply reply)
     for (size_t i = 0; i < n; i++) {
         struct step step = {0};
         struct cache_info info;
+        int64_t integer = 0;
         enum cache_status status;
 
         make(call, i, &step);
-        status = try_step(call->cache, &step, NULL, NULL, &info, &(int64_t){0});
-        if (status == CACHE_WAIT) {
+        status = try_step(call->cache, &step, NULL, NULL, &info, &integer);
+        if (status == CACHE_WAIT || status == CACHE_REFUSED) { /* a reason comes in the op */
             many_parked(call, i, n, make, reply, &tally);
             return;
         }
-        count_in(&tally, status, "");
+        count_in(&tally, status, integer, "");
     }
     answer_tally(&tally, reply, call->cache, call->out);
 }

@@ -87,6 +87,7 @@ static bool expiry_option(struct slice arg, enum expiry_unit *unit)
 struct set_options {
     uint64_t expires_ms;
     bool has_expiry, keep_ttl, get;
+    struct cache_attrs tags; /* of it, the tags alone */
     enum cache_change_if when;
 };
 
@@ -119,6 +120,9 @@ static bool parse_set(struct call *call, struct set_options *options)
             if (!parse_expiry(call, unit, call->argv[++i], "set", &options->expires_ms))
                 return false;
             options->has_expiry = true;
+        } else if (slice_ieq(call->argv[i], "TAGS")) {
+            if (!command_tags(call, &i, &options->tags))
+                return false;
         } else if (!set_flag(call->argv[i], options)) {
             reply_error(call->out, SYNTAX_ERROR);
             return false;
@@ -138,21 +142,24 @@ static void put(struct call *call, struct slice key, struct slice value, uint64_
 void cmd_set(struct call *call)
 {
     struct set_options options = {0};
-    struct step step = {.kind = STEP_CHANGE, .key = call->argv[1]};
+    struct step step = {.kind = STEP_PUT, .key = call->argv[1], .value = call->argv[2]};
 
     if (!parse_set(call, &options))
         return;
+    step.attrs = options.tags;
+    step.attrs.expires_ms = options.expires_ms;
     if (options.when == CHANGE_ALWAYS && !options.get && !options.keep_ttl) {
-        put(call, call->argv[1], call->argv[2], options.expires_ms);
+        operate(call, &step, answer_ok);
         return;
     }
+    step.kind = STEP_CHANGE;
     step.bulk = options.get;
     step.change = (struct cache_change){.kind = CHANGE_SET,
                                         .when = options.when,
                                         .keep_ttl = options.keep_ttl,
                                         .want_old = options.get,
                                         .value = call->argv[2],
-                                        .attrs = {.expires_ms = options.expires_ms}};
+                                        .attrs = step.attrs};
     operate(call, &step, options.get ? answer_value : answer_ok_or_null);
 }
 

@@ -6,6 +6,7 @@
 #include "http/api.h"
 #include "proto/resp.h"
 #include "worker/detect.h"
+#include "worker/holding.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,6 +52,7 @@ static void end_session(struct conn *conn)
         conn->ops->close(conn);
     conn->ops = NULL;
     conn->session = NULL;
+    holding_close(conn);
 }
 
 /* Free everything but the struct itself, which libuv holds until its closing phase: callers up the
@@ -545,6 +547,7 @@ static struct conn *conn_alloc(struct worker *worker, int fd,
     list_init(&conn->ready);
     list_init(&conn->dirty);
     list_init(&conn->pending);
+    list_init(&conn->leases);
     conn->id = worker->next_client_id++ * SCOREBOARD_MAX + worker->slot;
     conn->opened_ms = clock_now_ms();
     conn->active_ms = conn->opened_ms;

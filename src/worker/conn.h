@@ -56,6 +56,8 @@ struct conn {
     struct buf out;
     struct list pending; /* requests in order */
     unsigned n_pending;
+    unsigned n_leases;
+    struct list leases;   /* holding.c's: given back at its end */
     size_t held_bytes;    /* waiting behind an unanswered request, the last `after` apart */
     bool local, loopback; /* unix socket; TCP from a loopback address */
     bool eof;             /* the client has ended its side */

@@ -11,6 +11,7 @@
 struct http_call {
     struct request request;
     struct api_exchange exchange;
+    bool pending; /* request was started */
 };
 
 struct session_http {
@@ -102,6 +103,13 @@ static void on_answered(struct api_exchange *exchange)
     request_finish(&call->request);
 }
 
+static bool is_gone(const struct api_exchange *exchange)
+{
+    const struct http_call *call = LIST_ENTRY(exchange, const struct http_call, exchange);
+
+    return call->request.conn == NULL && call->pending;
+}
+
 static struct http_call *take_call(struct session_http *session)
 {
     struct http_call *call = session->call;
@@ -110,7 +118,8 @@ static struct http_call *take_call(struct session_http *session)
     if (call == NULL)
         call = malloc(sizeof(*call));
     if (call != NULL)
-        *call = (struct http_call){.request.free = call_free, .exchange.done = on_answered};
+        *call = (struct http_call){
+            .request.free = call_free, .exchange.done = on_answered, .exchange.gone = is_gone};
     return call;
 }
 
@@ -139,6 +148,7 @@ static enum session_result answer(struct conn *conn, const struct http1_request 
     if (api_handle(conn->worker->api, request, &call->exchange) == API_PENDING) {
         next = call->exchange.keep_alive ? SESSION_WAIT : SESSION_CLOSE;
         call->exchange.out = &call->request.reply;
+        call->pending = true;
         request_start(conn, &call->request);
     } else {
         worker_count_request(conn->worker);

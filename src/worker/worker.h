@@ -8,8 +8,9 @@
 
 #include <uv.h>
 
-#define WORKER_TICK_MS       100
-#define WORKER_SCRATCH_BYTES 65536
+#define WORKER_TICK_MS         100
+#define WORKER_SCRATCH_BYTES   65536
+#define WORKER_HOLDING_BUCKETS 512 /* a power of two */
 
 /* Exit status of a worker that could not start (nothing a new try would change soon). */
 #define WORKER_EXIT_START 2
@@ -22,7 +23,8 @@ struct worker {
     struct scoreboard_slot *board; /* this slot's */
     struct caches *caches;
     struct api *api;
-    struct list conns; /* every open connection */
+    struct list conns;                                /* every open connection */
+    struct holding *holdings[WORKER_HOLDING_BUCKETS]; /* holding.c's: leases by their tokens */
     struct list ready; /* those whose session goes on at the next turn of the loop */
     struct list dirty; /* those with something to send at the end of this turn */
     unsigned n_conns;
