@@ -1,5 +1,6 @@
 /* The HTTP session over a real connection, with a stand-in for the API. */
 #include "worker/conn.h"
+#include "worker/holding.h"
 
 #include "common/clock.h"
 
@@ -82,6 +83,12 @@ uint64_t zone_value_max(const struct zone *zone)
     return 100000;
 }
 
+/* No connection has leases here. */
+void holding_close(struct conn *conn)
+{
+    ck_assert_uint_eq(conn->n_leases, 0);
+}
+
 const struct session_ops session_resp = {.name = "resp"};
 
 /* ---- the worker ---- */
@@ -125,8 +132,8 @@ static void close_handle(uv_handle_t *handle, void *arg)
 
 static void teardown(void)
 {
-    LIST_EACH_SAFE(node, next, &worker->conns)
-    conn_abort(LIST_ENTRY(node, struct conn, link), NULL);
+    LIST_EACH_SAFE (node, next, &worker->conns)
+        conn_abort(LIST_ENTRY(node, struct conn, link), NULL);
     uv_walk(&worker->loop, close_handle, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     ck_assert_int_eq(uv_loop_close(&worker->loop), 0);
