@@ -53,6 +53,7 @@ static const char full[] =
     "limits = { connections = 99; key = \"2K\"; value = \"100K\"; resp_args = 99;\n"
     "  resp_inline = \"1K\"; http_line = \"1K\"; http_header = \"3K\"; http_header_count = 33;\n"
     "  pipeline = \"2M\"; pipeline_pending = 5; output = \"3M\"; idle_timeout = \"1h\";\n"
+    "  leases = 7; fetch_wait = \"2m\"; fetch_lease = \"3m\"; fetch_stale = \"4m\";\n"
     "  header_timeout = \"3s\"; drain_timeout = \"7s\"; };\n"
     "redis = { server = \"[::1]:6379\"; db = 3; user = \"u\"; password_file = \"%s\";\n"
     "  prefix = \"\"; allow_clear = true; pool_size = 2; connect_timeout = \"3s\";\n"
