@@ -59,6 +59,7 @@ static const char usage[] =
     "  --socket PATH        the local socket, instead of run/cachetastic.sock\n"
     "  --redis HOST:PORT    the Redis behind; or unix:PATH\n"
     "  --redis-prefix P     what keys in Redis begin with; '' for nothing\n"
+    "  --origin URL         cache this site on the HTTP listener; the API moves to 127.0.0.1:8081\n"
     "  --admin ADDR:PORT    one more HTTP listener, for administration\n"
     "  --memory SIZE        memory of the cache \"default\", such as 512M\n"
     "  --workers N          number of worker processes\n"
@@ -82,6 +83,9 @@ static void take_flag(struct command_line *line, int flag)
         break;
     case FLAG_MEMORY:
         line->flags.memory = optarg;
+        break;
+    case FLAG_ORIGIN:
+        line->flags.origin = optarg;
         break;
     case FLAG_REDIS:
         line->flags.redis = optarg;
@@ -115,12 +119,6 @@ static void take_action(struct command_line *line, int flag)
         break;
     case FLAG_DUMP_CONFIG:
         line->action = ACTION_DUMP;
-        break;
-    case FLAG_ORIGIN:
-        fputs("cachetastic: --origin: this version has no HTTP caching tier; it serves the API "
-              "only\n",
-              stderr);
-        line->action = ACTION_REFUSE;
         break;
     case '?': /* getopt_long() has said why. */
         line->action = ACTION_REFUSE;

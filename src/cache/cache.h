@@ -109,8 +109,7 @@ struct cache_attrs {
     struct slice content_type;
     const struct slice *tags; /* backend memory only */
     unsigned n_tags;
-    uint32_t
-        stale_ms; /* cache_fill(): keep it so long beyond its expiry for fetches that want it */
+    uint32_t stale_ms; /* keep it so long beyond its expiry, for fetches that want it */
 };
 
 /* Store whatever is there (SET without conditions, MSET, HTTP PUT). key, value and attrs are copied

@@ -50,7 +50,8 @@ static enum cache_status put_memory(struct cache *cache, const struct table_key 
                                 .tags = attrs->tags,
                                 .n_tags = attrs->n_tags,
                                 .began_seq = began_seq,
-                                .expires_ms = attrs->expires_ms};
+                                .expires_ms = attrs->expires_ms,
+                                .stale_ms = attrs->stale_ms};
     struct buf meta = {0};
     enum cache_status status = CACHE_NOMEM;
 

@@ -11,6 +11,7 @@
 
 #define DEFAULT_FILE   SYSCONFDIR "/cachetastic/cachetastic.conf"
 #define DEFAULT_HTTP   "127.0.0.1:8080"
+#define DEFAULT_ADMIN  "127.0.0.1:8081"
 #define DEFAULT_SOCKET "unix:run/cachetastic.sock"
 
 const struct config_row *config_row_find(enum config_scope scope, const char *name)
@@ -35,8 +36,30 @@ void *config_base(struct config *config, enum config_scope scope, size_t element
         return &config->listeners[element];
     case SCOPE_CACHES:
         return &config->caches[element];
+    case SCOPE_ROUTES:
+        return &config->routes[element];
     default:
         return config;
+    }
+}
+
+bool config_scope_is_list(enum config_scope scope)
+{
+    return scope >= SCOPE_LISTEN;
+}
+
+size_t *config_count(struct config *config, enum config_scope scope, size_t *limit)
+{
+    switch (scope) {
+    case SCOPE_LISTEN:
+        *limit = CONFIG_MAX_LISTENERS;
+        return &config->n_listeners;
+    case SCOPE_CACHES:
+        *limit = CONFIG_MAX_CACHES;
+        return &config->n_caches;
+    default:
+        *limit = CONFIG_MAX_ROUTES;
+        return &config->n_routes;
     }
 }
 
@@ -52,7 +75,7 @@ struct config_place *config_place(struct config_work *work, const struct config_
 struct config_place *config_element_place(struct config_work *work, enum config_scope scope,
                                           size_t element)
 {
-    return &work->elements[scope == SCOPE_CACHES][element];
+    return &work->elements[scope - SCOPE_LISTEN][element];
 }
 
 struct config_key config_key(enum config_scope scope, const struct config_row *row)
@@ -103,7 +126,7 @@ int config_fault(struct config_work *work, enum config_scope scope, const struct
 
     if (row != NULL)
         place = *config_place(work, row, element);
-    if (place.file == NULL && (scope == SCOPE_LISTEN || scope == SCOPE_CACHES))
+    if (place.file == NULL && config_scope_is_list(scope))
         place = *config_element_place(work, scope, element);
     if (place.file == NULL)
         place.file = work->config->source;
@@ -132,10 +155,10 @@ static int set_defaults(enum config_scope scope, void *base, struct errmsg *msg)
 int config_add(struct config_work *work, enum config_scope scope)
 {
     struct config *config = work->config;
-    bool cache = scope == SCOPE_CACHES;
-    size_t *count = cache ? &config->n_caches : &config->n_listeners;
+    size_t limit;
+    size_t *count = config_count(config, scope, &limit);
 
-    if (*count == (cache ? CONFIG_MAX_CACHES : CONFIG_MAX_LISTENERS))
+    if (*count == limit)
         return ERR_LIMIT;
     ++*count;
     return set_defaults(scope, config_base(config, scope, *count - 1), work->msg);
@@ -162,7 +185,7 @@ static int start_work(struct config_work *work)
 static bool any_flag(const struct config_flags *f)
 {
     return f->http != NULL || f->socket != NULL || f->redis != NULL || f->redis_prefix != NULL ||
-           f->admin != NULL || f->memory != NULL || f->workers != NULL;
+           f->admin != NULL || f->origin != NULL || f->memory != NULL || f->workers != NULL;
 }
 
 static const char *choose_file(const struct config_flags *flags)
@@ -269,12 +292,86 @@ static int apply_tcp_flag(struct config_work *work, const char *flag, const char
     return rc;
 }
 
+/* A route for everything. */
+static int apply_origin_flag(struct config_work *work, const char *url)
+{
+    const struct config_row *row = config_row_find(SCOPE_ROUTES, "origin");
+    size_t i = work->config->n_routes;
+    struct errmsg why;
+    int rc = config_add(work, SCOPE_ROUTES);
+
+    if (rc == ERR_LIMIT)
+        return config_fault_at(work, (struct config_place){.file = "--origin"}, "",
+                               "more than the maximum, %d routes", CONFIG_MAX_ROUTES);
+    if (rc != ERR_OK)
+        return rc;
+    config_element_place(work, SCOPE_ROUTES, i)->file = "--origin";
+    config_place(work, row, i)->file = "--origin";
+    rc = config_add_string(row, &work->config->routes[i], url, &why);
+    return rc == ERR_INVALID ? config_fault_at(work, (struct config_place){.file = "--origin"}, "",
+                                               "%s", why.text)
+                             : rc;
+}
+
+/* The site has the HTTP listeners: the API needs one of its own. Only where nobody wrote listeners.
+ */
+static int add_default_admin(struct config_work *work)
+{
+    for (size_t i = 0; i < work->config->n_listeners; i++)
+        if (work->config->listeners[i].admin)
+            return ERR_OK;
+    return apply_tcp_flag(work, NULL, DEFAULT_ADMIN);
+}
+
+/* The cache of routes that name none: shared memory alone, also where there is a Redis. */
+static int add_http_cache(struct config_work *work)
+{
+    static const char name[] = "http";
+    struct config *config = work->config;
+    bool wanted = false;
+    size_t i;
+    int rc;
+
+    for (i = 0; i < config->n_routes; i++)
+        wanted = wanted || strcmp(config->routes[i].cache, name) == 0;
+    for (i = 0; i < config->n_caches; i++)
+        wanted = wanted && strcmp(config->caches[i].name, name) != 0;
+    if (!wanted)
+        return ERR_OK;
+    rc = config_add(work, SCOPE_CACHES);
+    if (rc == ERR_LIMIT)
+        return err_set(work->msg, ERR_INVALID,
+                       "%s: caches: more than the maximum, %d caches (\"http\" counts too)",
+                       config->source, CONFIG_MAX_CACHES);
+    if (rc == ERR_OK)
+        rc = config_set_text(config_row_find(SCOPE_CACHES, "name"), &config->caches[i], name,
+                             work->msg);
+    config->caches[i].backend = BACKEND_MEMORY;
+    return rc;
+}
+
+/* The size of the cache that matters: "default", and "http" where there is a site. */
+static int apply_memory_flag(struct config_work *work, const char *memory)
+{
+    struct config *config = work->config;
+    int rc = set_flag(work, "--memory", SCOPE_CACHES, 0, "memory", memory);
+
+    for (size_t i = 1; i < config->n_caches && rc == ERR_OK; i++)
+        if (config->n_routes > 0 && strcmp(config->caches[i].name, "http") == 0)
+            rc = set_flag(work, "--memory", SCOPE_CACHES, i, "memory", memory);
+    return rc;
+}
+
 /* Listeners and caches exist by now: the file's, or the defaults. */
 static int apply_flags(struct config_work *work, const struct config_flags *f)
 {
     int rc = ERR_OK;
 
-    if (f->http != NULL)
+    if (f->origin != NULL)
+        rc = apply_origin_flag(work, f->origin);
+    if (rc == ERR_OK)
+        rc = add_http_cache(work);
+    if (rc == ERR_OK && f->http != NULL)
         rc = apply_tcp_flag(work, "--http", f->http);
     if (rc == ERR_OK && f->socket != NULL)
         rc = apply_socket_flag(work, f->socket);
@@ -285,7 +382,7 @@ static int apply_flags(struct config_work *work, const struct config_flags *f)
     if (rc == ERR_OK && f->redis_prefix != NULL)
         rc = set_flag(work, "--redis-prefix", SCOPE_REDIS, 0, "prefix", f->redis_prefix);
     if (rc == ERR_OK && f->memory != NULL)
-        rc = set_flag(work, "--memory", SCOPE_CACHES, 0, "memory", f->memory);
+        rc = apply_memory_flag(work, f->memory);
     if (rc == ERR_OK && f->workers != NULL)
         rc = set_flag(work, "--workers", SCOPE_TOP, 0, "workers", f->workers);
     return rc;
@@ -295,7 +392,7 @@ static int apply_flags(struct config_work *work, const struct config_flags *f)
 static void swap_caches(struct config_work *work, size_t a, size_t b)
 {
     struct config_cache *caches = work->config->caches;
-    struct config_place *places = work->elements[1];
+    struct config_place *places = work->elements[SCOPE_CACHES - SCOPE_LISTEN];
     struct config_cache cache = caches[a];
     struct config_place place = places[a];
     size_t n_rows;
@@ -344,15 +441,19 @@ static int load(struct config_work *work, const struct config_flags *flags)
 {
     const char *file = choose_file(flags);
     int rc = start_work(work);
+    bool listens;
 
     if (rc == ERR_OK && file != NULL)
         rc = config_file_read(work, file);
+    listens = work->config != NULL && work->config->n_listeners > 0;
     if (rc == ERR_OK)
         rc = add_default_listeners(work);
     if (rc == ERR_OK)
         rc = put_default_first(work);
     if (rc == ERR_OK)
         rc = apply_flags(work, flags);
+    if (rc == ERR_OK && !listens && work->config->n_routes > 0)
+        rc = add_default_admin(work);
     if (rc == ERR_OK)
         rc = config_complete(work);
     return rc;
@@ -391,6 +492,8 @@ void config_free(struct config *config)
         config_clear_values(SCOPE_LISTEN, &config->listeners[i]);
     for (size_t i = 0; i < config->n_caches; i++)
         config_clear_values(SCOPE_CACHES, &config->caches[i]);
+    for (size_t i = 0; i < config->n_routes; i++)
+        config_clear_values(SCOPE_ROUTES, &config->routes[i]);
     free_secret(config->redis.password);
     free_secret(config->api_token);
     free(config->source);

@@ -20,6 +20,9 @@
 #define CONFIG_MAX_WORKERS   62
 #define CONFIG_MAX_HOSTS     32
 #define CONFIG_MAX_USERS     32
+#define CONFIG_MAX_ROUTES    64
+#define CONFIG_MAX_ORIGINS   16 /* servers of one route */
+#define CONFIG_MAX_NAMES     32 /* header fields, cookies, parameters that a route names */
 
 enum config_backend { BACKEND_AUTO, BACKEND_MEMORY, BACKEND_REDIS, BACKEND_LAYERED };
 enum config_backup { BACKUP_AUTO, BACKUP_NONE, BACKUP_MEMORY };
@@ -42,18 +45,47 @@ struct config_listener {
 struct config_cache {
     char *name;
     uint64_t memory_bytes;
-    int64_t ttl_jitter;          /* percent by which an expiry may come earlier */
-    uint64_t ttl_ms;             /* for HTTP and library puts that name none; 0 = none */
-    enum config_backend backend; /* never BACKEND_AUTO after config_load() */
-    enum config_backup backup;   /* never BACKUP_AUTO after config_load() */
-    char *redis_prefix;          /* "" = the global one and this cache's name */
-    bool size_credit;            /* small entries are kept more easily than large ones */
-    bool redis_prefix_set;       /* redis_prefix was given: the key is redis_prefix:KEY */
-    int64_t resp_db;             /* SELECT n reaches this cache; -1 = none */
-    bool direct;                 /* local clients may map it read-only */
-    bool direct_trust;           /* likewise those with the uid of the memory's owner */
+    int64_t ttl_jitter;                   /* percent by which an expiry may come earlier */
+    uint64_t ttl_ms;                      /* for HTTP and library puts that name none; 0 = none */
+    enum config_backend backend;          /* never BACKEND_AUTO after config_load() */
+    enum config_backup backup;            /* never BACKUP_AUTO after config_load() */
+    char *redis_prefix;                   /* "" = the global one and this cache's name */
+    bool size_credit;                     /* small entries are kept more easily than large ones */
+    bool redis_prefix_set;                /* redis_prefix was given: the key is redis_prefix:KEY */
+    int64_t resp_db;                      /* SELECT n reaches this cache; -1 = none */
+    bool direct;                          /* local clients may map it read-only */
+    bool direct_trust;                    /* likewise those with the uid of the memory's owner */
     char *direct_users[CONFIG_MAX_USERS]; /* names or numbers; none: whoever may connect */
     size_t n_direct_users;
+};
+
+enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS, BALANCE_HASH };
+
+/* routes = ( { origin = [ "http://127.0.0.1:3000" ]; ... }, ... ): the HTTP caching tier. */
+struct config_route {
+    char *host; /* glob, in lower case; "" = every host */
+    char *path; /* a prefix, or a glob where it has a '*' or '?' */
+    char *origins[CONFIG_MAX_ORIGINS];
+    size_t n_origins;
+    enum config_balance balance;
+    char *cache;
+    char *host_header; /* sent to the origin; "" = the client's */
+    uint64_t ttl_ms, ttl_max_ms, grace_ms, stale_if_error_ms, pass_ttl_ms, lease_wait_ms;
+    uint64_t object_bytes;
+    bool store_set_cookie, honor_client;
+    char *tag_header;
+    char *bypass_cookies[CONFIG_MAX_NAMES];
+    size_t n_bypass_cookies;
+    char *ignore_query[CONFIG_MAX_NAMES];
+    size_t n_ignore_query;
+    bool sort_query;
+    char *key_headers[CONFIG_MAX_NAMES];
+    size_t n_key_headers;
+    uint64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
+    int64_t keepalive; /* idle connections to each server, per worker */
+    uint64_t keepalive_timeout_ms, fail_timeout_ms;
+    char *health_path;
+    uint64_t health_interval_ms;
 };
 
 struct config_redis {
@@ -92,6 +124,7 @@ struct config_limits {
     uint64_t http_line_bytes; /* request line */
     uint64_t http_header_bytes;
     int64_t http_header_count;
+    uint64_t http_body_bytes; /* of a request to an origin */
     uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
     int64_t pipeline_pending; /* unfinished commands of one connection */
     uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
@@ -127,6 +160,8 @@ struct config {
     size_t n_listeners;
     struct config_cache caches[CONFIG_MAX_CACHES]; /* [0] is always "default" */
     size_t n_caches;
+    struct config_route routes[CONFIG_MAX_ROUTES]; /* none: the HTTP listeners serve the API */
+    size_t n_routes;
     char *source; /* the file read, or NULL when the built-in defaults were used */
 };
 
@@ -141,7 +176,14 @@ enum config_type {
     CONFIG_STRINGS,
 };
 /* Where a row's key stands: at the top, in a group, or in each element of a list of groups. */
-enum config_scope { SCOPE_TOP, SCOPE_LIMITS, SCOPE_REDIS, SCOPE_LISTEN, SCOPE_CACHES };
+enum config_scope {
+    SCOPE_TOP,
+    SCOPE_LIMITS,
+    SCOPE_REDIS,
+    SCOPE_LISTEN,
+    SCOPE_CACHES,
+    SCOPE_ROUTES
+};
 
 struct config_row {
     enum config_scope scope;
@@ -172,6 +214,7 @@ struct config_flags {
     const char *redis;        /* HOST:PORT or unix:PATH */
     const char *redis_prefix; /* "" is explicit */
     const char *admin;        /* ADDR:PORT */
+    const char *origin;       /* URL: a route for everything */
     const char *memory;       /* SIZE of the cache default */
     const char *workers;      /* N */
 };
@@ -185,8 +228,8 @@ int config_load(const struct config_flags *flags, struct config **out,
                 struct errmsg *msg) MUST_CHECK;
 void config_free(struct config *config);
 
-/* A scope's name in the file: "limits", "redis", "listen", "caches"; "" for the top. Static
- * storage. */
+/* A scope's name in the file: "limits", "redis", "listen", "caches", "routes"; "" for the top.
+ * Static storage. */
 const char *config_scope_name(enum config_scope scope);
 
 /* Print the effective configuration as a valid file; secrets are masked. */

@@ -63,6 +63,9 @@ int config_dump(const struct config *config, FILE *out)
     fputs(");\n\ncaches = (\n", out);
     for (size_t i = 0; i < config->n_caches; i++)
         dump_element(SCOPE_CACHES, &config->caches[i], i + 1 == config->n_caches, out);
+    fputs(");\n\nroutes = (\n", out);
+    for (size_t i = 0; i < config->n_routes; i++)
+        dump_element(SCOPE_ROUTES, &config->routes[i], i + 1 == config->n_routes, out);
     fputs(");\n", out);
     return finish(out);
 }
@@ -96,8 +99,10 @@ static void print_kind(const struct config_row *row, FILE *out)
 /* A value given as text, as the file would write it. */
 static void print_literal(const struct config_row *row, const char *text, FILE *out)
 {
-    if (row->type == CONFIG_STRINGS)
+    if (row->type == CONFIG_STRINGS && text[0] == '\0')
         fputs("[ ]", out);
+    else if (row->type == CONFIG_STRINGS)
+        fprintf(out, "[ \"%s\" ]", text);
     else if (row->type == CONFIG_INT || row->type == CONFIG_BOOL)
         fputs(text, out);
     else
@@ -168,6 +173,11 @@ int config_print_sample(FILE *out)
           "# that is not given, are not the same: see there.\n#caches = (\n    #{\n",
           out);
     sample_rows(SCOPE_CACHES, "        ", out);
+    fputs("    #}\n#);\n\n# The site: which requests go to which origin, and how they are cached. "
+          "With this list the\n# HTTP listeners without admin = true serve the site alone. The "
+          "first route that fits counts.\n#routes = (\n    #{\n",
+          out);
+    sample_rows(SCOPE_ROUTES, "        ", out);
     fputs("    #}\n#);\n", out);
     return finish(out);
 }
@@ -224,9 +234,10 @@ int config_print_manual(FILE *out)
         [SCOPE_REDIS] = "Group redis: the Redis behind the caches",
         [SCOPE_LISTEN] = "List listen: where to listen",
         [SCOPE_CACHES] = "List caches: the named caches",
+        [SCOPE_ROUTES] = "List routes: the site behind the HTTP cache",
     };
 
-    for (enum config_scope scope = SCOPE_TOP; scope <= SCOPE_CACHES; scope++) {
+    for (enum config_scope scope = SCOPE_TOP; scope <= SCOPE_ROUTES; scope++) {
         fprintf(out, ".Ss %s\n", titles[scope]);
         manual_rows(scope, out);
     }

@@ -22,10 +22,14 @@ struct config_place {
 struct config_work {
     struct config *config;
     struct config_place *places; /* of row r in element e: [e * n_rows + r] */
-    struct config_place elements[2][CONFIG_MAX_ELEMENTS]; /* of whole listeners, whole caches */
+    struct config_place elements[3][CONFIG_MAX_ELEMENTS]; /* of whole listeners, caches, routes */
     struct config_file *file;                             /* the reader's; places point into it */
     struct errmsg *msg;
 };
+
+/* Whether a scope is a list of groups; how many there are, and may be. */
+bool config_scope_is_list(enum config_scope scope);
+size_t *config_count(struct config *config, enum config_scope scope, size_t *limit);
 
 /* The row with this key; NULL when there is none. */
 const struct config_row *config_row_find(enum config_scope scope, const char *name);

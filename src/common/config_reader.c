@@ -166,7 +166,7 @@ static int unknown_key(struct config_work *work, const config_setting_t *setting
     struct config_row row = {.scope = scope, .name = config_setting_name(setting)};
     struct config_key key = config_key(scope, &row);
 
-    for (enum config_scope s = SCOPE_TOP; s <= SCOPE_CACHES; s++) {
+    for (enum config_scope s = SCOPE_TOP; s <= SCOPE_ROUTES; s++) {
         if (s == scope || config_row_find(s, row.name) == NULL)
             continue;
         return config_fault_at(work, place_of(work, setting), key.text,
@@ -200,17 +200,18 @@ static int read_group(struct config_work *work, const config_setting_t *group,
     return ERR_OK;
 }
 
-/* A list of groups: listeners or caches. */
+/* A list of groups: listeners, caches or routes. */
 static int read_list(struct config_work *work, const config_setting_t *list,
                      enum config_scope scope)
 {
     const char *name = config_scope_name(scope);
     int length = config_setting_length(list);
-    int limit = scope == SCOPE_CACHES ? CONFIG_MAX_CACHES : CONFIG_MAX_LISTENERS;
+    size_t limit;
     int rc;
 
-    if (length > limit)
-        return config_fault_at(work, place_of(work, list), name, "%d of them; the maximum is %d",
+    (void)config_count(work->config, scope, &limit);
+    if (length > (int)limit)
+        return config_fault_at(work, place_of(work, list), name, "%d of them; the maximum is %zu",
                                length, limit);
     if (length == 0 && scope == SCOPE_LISTEN)
         return config_fault_at(work, place_of(work, list), name, "at least one is needed");
@@ -231,11 +232,11 @@ static int read_list(struct config_work *work, const config_setting_t *list,
     return ERR_OK;
 }
 
-/* limits, redis, listen and caches at the top of the file. */
+/* limits, redis, listen, caches and routes at the top of the file. */
 static int read_scope(struct config_work *work, const config_setting_t *setting,
                       enum config_scope scope)
 {
-    bool list = scope == SCOPE_LISTEN || scope == SCOPE_CACHES;
+    bool list = config_scope_is_list(scope);
 
     if (list ? !config_setting_is_list(setting) : !config_setting_is_group(setting))
         return config_fault_at(work, place_of(work, setting), config_scope_name(scope),
@@ -247,7 +248,7 @@ static int read_scope(struct config_work *work, const config_setting_t *setting,
 /* The scope whose group or list has this name; SCOPE_TOP when none has. */
 static enum config_scope scope_named(const char *name)
 {
-    enum config_scope scope = SCOPE_CACHES;
+    enum config_scope scope = SCOPE_ROUTES;
 
     while (scope != SCOPE_TOP && strcmp(config_scope_name(scope), name) != 0)
         scope--;

@@ -16,6 +16,7 @@ static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL}
 static const char *const protocols[] = {"auto", "http", "resp", NULL};
 static const char *const backends[] = {"auto", "memory", "redis", "layered", NULL};
 static const char *const backups[] = {"auto", "none", "memory", NULL};
+static const char *const balances[] = {"round_robin", "least_connections", "hash", NULL};
 static const char *const adapters[] = {"none", "redis", NULL};
 
 #define TOP(key, kind, field)                                                                      \
@@ -32,6 +33,13 @@ static const char *const adapters[] = {"none", "redis", NULL};
 #define CACHE(key, kind, field)                                                                    \
     .scope = SCOPE_CACHES, .name = (key), .type = (kind),                                          \
     .offset = offsetof(struct config_cache, field)
+
+#define ROUTE(key, kind, field)                                                                    \
+    .scope = SCOPE_ROUTES, .name = (key), .type = (kind),                                          \
+    .offset = offsetof(struct config_route, field)
+#define ROUTE_LIST(key, field, n_field)                                                            \
+    ROUTE(key, CONFIG_STRINGS, field), .fallback = "",                                             \
+                                       .count_offset = offsetof(struct config_route, n_field)
 
 static const struct config_row rows[] = {
     {TOP("user", CONFIG_STRING, user), .fallback = "",
@@ -94,6 +102,10 @@ static const struct config_row rows[] = {
      .max = MIB, .unit = "bytes", .text = "All header fields of one HTTP request together."},
     {LIMIT("http_header_count", CONFIG_INT, http_header_count), .fallback = "100", .min = 8,
      .max = 10000, .unit = "fields", .text = "Header fields of one HTTP request."},
+    {LIMIT("http_body", CONFIG_SIZE, http_body_bytes), .fallback = "1G", .min = KIB, .max = TIB,
+     .unit = "bytes",
+     .text = "The largest body of an HTTP request that is passed on to an origin. It is streamed, "
+             "never held as a whole."},
     {LIMIT("pipeline", CONFIG_SIZE, pipeline_bytes), .fallback = "1M", .min = 4 * KIB, .max = GIB,
      .unit = "bytes",
      .text = "How much of one connection's pipelined requests is handled before the other "
@@ -269,6 +281,101 @@ static const struct config_row rows[] = {
      .text = "Whether also processes of the user that the memory belongs to (the one that started "
              "the daemon) and of users unknown to this user namespace may map it. They could open "
              "it for writing and damage the cache."},
+
+    {ROUTE("host", CONFIG_STRING, host), .fallback = "",
+     .text = "The host names this route is for: a glob in lower case, such as \"*.example.com\". "
+             "Empty: every host."},
+    {ROUTE("path", CONFIG_STRING, path), .fallback = "/",
+     .text =
+         "The paths this route is for: what they begin with, or, where there is a * or ? in it, "
+         "a glob for the whole path."},
+    {ROUTE_LIST("origin", origins, n_origins), .max = CONFIG_MAX_ORIGINS, .unit = "servers",
+     .example = "http://127.0.0.1:3000",
+     .text = "The servers of the application: \"http://HOST:PORT\" or \"unix:PATH\". At least "
+             "one. Names are looked up again every 30 seconds."},
+    {ROUTE("balance", CONFIG_ENUM, balance), .fallback = "round_robin", .max = BALANCE_HASH,
+     .choices = balances,
+     .text = "Which of several servers gets a request: each in turn, the one with the fewest open "
+             "requests, or always the same one for the same page."},
+    {ROUTE("cache", CONFIG_STRING, cache), .fallback = "http",
+     .text =
+         "The named cache for the pages. \"http\" is made when it is not in the list caches: in "
+         "memory alone, with the defaults."},
+    {ROUTE("host_header", CONFIG_STRING, host_header), .fallback = "",
+     .text = "The Host that the origin is told. Empty: the client's own."},
+    {ROUTE("ttl", CONFIG_TIME, ttl_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
+     .text = "How long a response that may be stored is fresh, whatever it says itself. 0: as it "
+             "says."},
+    {ROUTE("ttl_max", CONFIG_TIME, ttl_max_ms), .fallback = "0", .max = 3650 * DAY, .unit = "ms",
+     .text = "The longest time that a response is fresh. 0: no limit."},
+    {ROUTE("grace", CONFIG_TIME, grace_ms), .fallback = "1h", .max = 3650 * DAY, .unit = "ms",
+     .text =
+         "How long a page is kept beyond its time: to be revalidated, and to be served while no "
+         "server of the origin can be reached, unless its response forbids that."},
+    {ROUTE("stale_if_error", CONFIG_TIME, stale_if_error_ms), .fallback = "0", .max = 3650 * DAY,
+     .unit = "ms",
+     .text = "How long beyond its time a page is served when the origin answers with 500, 502, 503 "
+             "or 504, where its response does not say so itself (RFC 5861). At most grace."},
+    {ROUTE("pass_ttl", CONFIG_TIME, pass_ttl_ms), .fallback = "10s", .max = HOUR, .unit = "ms",
+     .text =
+         "How long it is remembered that a page cannot be cached, so that requests for it do not "
+         "wait for each other."},
+    {ROUTE("lease_wait", CONFIG_TIME, lease_wait_ms), .fallback = "5s", .max = 10 * MINUTE,
+     .unit = "ms",
+     .text =
+         "How long a request waits for another worker that fetches the same page. After that it "
+         "goes to the origin itself."},
+    {ROUTE("max_object", CONFIG_SIZE, object_bytes), .fallback = "8M", .min = KIB, .max = TIB / 8,
+     .unit = "bytes",
+     .text = "The largest response that is stored; an eighth of the cache's memory is the most in "
+             "any case. Larger ones are passed on as they come."},
+    {ROUTE("store_set_cookie", CONFIG_BOOL, store_set_cookie), .fallback = "false",
+     .text =
+         "Whether a response with Set-Cookie may be stored, and given to other clients with that "
+         "cookie."},
+    {ROUTE("honor_client", CONFIG_BOOL, honor_client), .fallback = "false",
+     .text = "Whether a client's own Cache-Control and Pragma count (no-cache, max-age and so on). "
+             "only-if-cached always does."},
+    {ROUTE("tag_header", CONFIG_STRING, tag_header), .fallback = "Surrogate-Key",
+     .text = "The response field whose words are the page's tags, to purge by; it is not sent to "
+             "clients. Commas or blanks stand between them. Empty: none."},
+    {ROUTE_LIST("bypass_cookies", bypass_cookies, n_bypass_cookies), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Requests with one of these cookies (globs) go to the origin and are not cached: a "
+             "session's cookie, for example."},
+    {ROUTE_LIST("ignore_query", ignore_query, n_ignore_query), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text =
+         "Query parameters (globs, such as \"utm_*\") that do not make a page another one. They "
+         "are still passed on."},
+    {ROUTE("sort_query", CONFIG_BOOL, sort_query), .fallback = "false",
+     .text = "Whether the order of the query parameters does not matter."},
+    {ROUTE_LIST("key_headers", key_headers, n_key_headers), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text =
+         "Request header fields that make a page another one, as if every response named them in "
+         "Vary."},
+    {ROUTE("connect_timeout", CONFIG_TIME, connect_timeout_ms), .fallback = "2s", .min = 10,
+     .max = 5 * MINUTE, .unit = "ms", .text = "How long connecting to a server may take."},
+    {ROUTE("first_byte_timeout", CONFIG_TIME, first_byte_timeout_ms), .fallback = "30s", .min = 10,
+     .max = HOUR, .unit = "ms", .text = "How long a server may take to begin its response."},
+    {ROUTE("idle_timeout", CONFIG_TIME, idle_timeout_ms), .fallback = "30s", .min = 10, .max = HOUR,
+     .unit = "ms", .text = "How long a server may pause within its response."},
+    {ROUTE("keepalive", CONFIG_INT, keepalive), .fallback = "32", .max = 10000,
+     .unit = "connections", .text = "Idle connections that each worker keeps open to each server."},
+    {ROUTE("keepalive_timeout", CONFIG_TIME, keepalive_timeout_ms), .fallback = "50s", .min = 10,
+     .max = HOUR, .unit = "ms", .text = "How long such a connection is kept."},
+    {ROUTE("fail_timeout", CONFIG_TIME, fail_timeout_ms), .fallback = "1s", .min = 10, .max = HOUR,
+     .unit = "ms",
+     .text =
+         "How long a server that failed three times in a row is left out; then one request tries "
+         "it again."},
+    {ROUTE("health_path", CONFIG_STRING, health_path), .fallback = "",
+     .text =
+         "A path that is asked for on every server all the time; one that does not answer with a "
+         "status below 400 is left out until it does. Empty: no such checks."},
+    {ROUTE("health_interval", CONFIG_TIME, health_interval_ms), .fallback = "2s", .min = 100,
+     .max = HOUR, .unit = "ms", .text = "The time between those checks."},
 };
 
 const struct config_row *config_schema(size_t *n_rows)
@@ -281,7 +388,7 @@ const char *config_scope_name(enum config_scope scope)
 {
     static const char *const names[] = {
         [SCOPE_TOP] = "",          [SCOPE_LIMITS] = "limits", [SCOPE_REDIS] = "redis",
-        [SCOPE_LISTEN] = "listen", [SCOPE_CACHES] = "caches",
+        [SCOPE_LISTEN] = "listen", [SCOPE_CACHES] = "caches", [SCOPE_ROUTES] = "routes",
     };
 
     return names[scope];

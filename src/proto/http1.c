@@ -1,41 +1,28 @@
 #include "proto/http1.h"
 
+#include "proto/http1_fields.h"
+#include "proto/http1_lines.h"
+
 #include <llhttp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Memory that a parser keeps between requests. */
-#define HEAD_KEEP    4096
-#define BODY_KEEP    4096
-#define HEADERS_KEEP 64
-#define HEADERS_MIN  16
+/* Memory that a parser keeps between requests, beside the head's. */
+#define BODY_KEEP 4096
 
 /* "GET /x HTTP/1.1": the request line beyond method and target. */
 #define LINE_EXTRA (sizeof("  HTTP/1.1") - 1)
-/* "Name: value\r\n": a header line beyond name and value. */
-#define HEADER_EXTRA (sizeof(": \r\n") - 1)
-
-/* Where a header stands in the parser's head. */
-struct place {
-    size_t name, name_len, value, value_len;
-};
-
 struct http1_parser {
     llhttp_t llhttp;
     struct http1_limits limits;
-    struct buf head; /* target, then names and values, one after the other */
+    struct http1_fields fields; /* behind the target */
     struct buf body;
-    struct place *places;
-    struct http1_header *headers;
-    size_t n_headers, headers_cap;
     size_t target_len;
     uint64_t head_taken; /* bytes of the request given to llhttp before the headers were complete */
-    uint64_t line_bytes, header_bytes;
-    uint64_t lines;  /* of the head, ended so far */
-    size_t line_len; /* of the line that has not ended */
-    char last;       /* byte of the head */
-    bool scanned;    /* the head's last line end was seen */
-    bool target_done, in_name, headers_done, complete;
+    uint64_t line_bytes;
+    struct http1_lines lines;
+    uint64_t body_bytes; /* of the body so far, taken or not */
+    bool target_done, headers_done, complete;
     int status; /* of a failure, else 0 */
     enum parse_status outcome;
     char why[160];
@@ -88,15 +75,21 @@ static int fail_body(struct http1_parser *parser)
                 (unsigned long long)parser->limits.body_bytes);
 }
 
-static int append_head(struct http1_parser *parser, const char *at, size_t len)
+static int check_fields(struct http1_parser *parser, enum http1_fields_status status)
 {
-    return buf_append(&parser->head, at, len) == ERR_OK ? 0 : fail_memory(parser);
-}
-
-static int count_header_bytes(struct http1_parser *parser, size_t len)
-{
-    parser->header_bytes += len;
-    return parser->header_bytes > parser->limits.header_bytes ? fail_headers(parser) : 0;
+    switch (status) {
+    case FIELDS_OK:
+        return 0;
+    case FIELDS_TOO_LARGE:
+        return fail_headers(parser);
+    case FIELDS_TOO_MANY:
+        return fail(parser, 431, "more header lines than limits.http_header_count (%lld)",
+                    (long long)parser->limits.header_count);
+    case FIELDS_NAMELESS:
+        return fail(parser, 400, "a header line without a name");
+    default:
+        return fail_memory(parser);
+    }
 }
 
 /* llhttp's callbacks. */
@@ -108,7 +101,7 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     parser->line_bytes += len;
     if (parser->line_bytes > parser->limits.line_bytes)
         return fail_line(parser);
-    return append_head(parser, at, len);
+    return buf_append(&parser->fields.text, at, len) == ERR_OK ? 0 : fail_memory(parser);
 }
 
 static int on_url_complete(llhttp_t *llhttp)
@@ -116,82 +109,50 @@ static int on_url_complete(llhttp_t *llhttp)
     struct http1_parser *parser = owner(llhttp);
 
     parser->target_done = true;
-    parser->target_len = buf_len(&parser->head);
+    parser->target_len = buf_len(&parser->fields.text);
     parser->line_bytes += strlen(llhttp_method_name(llhttp_get_method(llhttp))) + LINE_EXTRA;
     return parser->line_bytes > parser->limits.line_bytes ? fail_line(parser) : 0;
-}
-
-static int begin_header(struct http1_parser *parser)
-{
-    struct place *places;
-    size_t cap;
-
-    if (parser->n_headers >= (uint64_t)parser->limits.header_count)
-        return fail(parser, 431, "more header lines than limits.http_header_count (%lld)",
-                    (long long)parser->limits.header_count);
-    if (parser->n_headers == parser->headers_cap) {
-        cap = parser->headers_cap == 0 ? HEADERS_MIN : parser->headers_cap * 2;
-        places = realloc(parser->places, cap * sizeof(*places));
-        if (places == NULL)
-            return fail_memory(parser);
-        parser->places = places;
-        parser->headers_cap = cap;
-    }
-    parser->places[parser->n_headers++] = (struct place){.name = buf_len(&parser->head)};
-    return count_header_bytes(parser, HEADER_EXTRA);
 }
 
 static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
 {
     struct http1_parser *parser = owner(llhttp);
+    struct http1_fields *fields = &parser->fields;
 
-    if (count_header_bytes(parser, len) != 0)
-        return -1;
-    if (parser->headers_done)
-        return 0; /* a trailer: counted, not kept (RFC 9110 section 6.5.1) */
-    if (!parser->in_name && begin_header(parser) != 0)
-        return -1;
-    parser->in_name = true;
-    parser->places[parser->n_headers - 1].name_len += len;
-    return append_head(parser, at, len);
+    /* A trailer is counted, not kept (RFC 9110 section 6.5.1). */
+    return check_fields(parser, parser->headers_done
+                                    ? http1_fields_count(fields, len, &parser->limits)
+                                    : http1_fields_name(fields, at, len, &parser->limits));
 }
 
 static int on_header_field_complete(llhttp_t *llhttp)
 {
     struct http1_parser *parser = owner(llhttp);
 
-    if (parser->headers_done)
-        return 0;
-    if (!parser->in_name || parser->places[parser->n_headers - 1].name_len == 0)
-        return fail(parser, 400, "a header line without a name");
-    parser->in_name = false;
-    parser->places[parser->n_headers - 1].value = buf_len(&parser->head);
-    return 0;
+    return parser->headers_done ? 0 : check_fields(parser, http1_fields_name_end(&parser->fields));
 }
 
 static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     struct http1_parser *parser = owner(llhttp);
+    struct http1_fields *fields = &parser->fields;
 
-    if (count_header_bytes(parser, len) != 0)
-        return -1;
-    if (parser->headers_done)
-        return 0;
-    if (parser->n_headers == 0)
-        return fail(parser, 400, "a header line without a name");
-    parser->places[parser->n_headers - 1].value_len += len;
-    return append_head(parser, at, len);
+    return check_fields(parser, parser->headers_done
+                                    ? http1_fields_count(fields, len, &parser->limits)
+                                    : http1_fields_value(fields, at, len, &parser->limits));
 }
 
 static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t len)
 {
+    struct http1_parser *parser = owner(llhttp);
+
     (void)at;
-    return count_header_bytes(owner(llhttp), len);
+    return check_fields(parser, http1_fields_count(&parser->fields, len, &parser->limits));
 }
 
 static bool body_fits(const struct http1_parser *parser, uint64_t more)
 {
-    uint64_t have = buf_len(&parser->body);
+    uint64_t have = parser->body_bytes;
 
     return more <= parser->limits.body_bytes && have <= parser->limits.body_bytes - more;
 }
@@ -209,21 +170,11 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 
     if (!body_fits(parser, len))
         return fail_body(parser);
+    parser->body_bytes += len;
     return buf_append(&parser->body, at, len) == ERR_OK ? 0 : fail_memory(parser);
 }
 
 /* The request as the caller sees it. */
-
-static struct slice trim(struct slice value)
-{
-    while (value.len > 0 && (value.data[0] == ' ' || value.data[0] == '\t')) {
-        value.data++;
-        value.len--;
-    }
-    while (value.len > 0 && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
-        value.len--;
-    return value;
-}
 
 static enum http1_method map_method(uint8_t method)
 {
@@ -268,59 +219,31 @@ static void split_target(struct http1_request *request)
         request->path = SLICE_LIT("/");
 }
 
-static int publish_headers(struct http1_parser *parser)
-{
-    struct http1_header *headers = parser->headers;
-    const char *base;
-
-    headers = realloc(headers, (parser->headers_cap + 1) * sizeof(*headers));
-    if (headers == NULL)
-        return fail_memory(parser);
-    base = buf_head(&parser->head);
-    for (size_t i = 0; i < parser->n_headers; i++) {
-        const struct place *place = &parser->places[i];
-
-        headers[i].name = slice_make(base + place->name, place->name_len);
-        headers[i].value = trim(slice_make(base + place->value, place->value_len));
-    }
-    parser->headers = headers;
-    return 0;
-}
-
 static int publish(struct http1_parser *parser)
 {
     struct http1_request *request = &parser->request;
     const char *name = llhttp_method_name(llhttp_get_method(&parser->llhttp));
 
-    if (publish_headers(parser) != 0)
-        return -1;
+    if (http1_fields_publish(&parser->fields) != ERR_OK)
+        return fail_memory(parser);
     request->method = map_method(llhttp_get_method(&parser->llhttp));
     request->method_name = slice_cstr(name);
-    request->target = slice_make(buf_head(&parser->head), parser->target_len);
+    request->target = slice_make(buf_head(&parser->fields.text), parser->target_len);
     request->minor = llhttp_get_http_minor(&parser->llhttp);
     request->keep_alive = llhttp_should_keep_alive(&parser->llhttp) != 0;
-    request->headers = parser->headers;
-    request->n_headers = parser->n_headers;
+    request->headers = parser->fields.list;
+    request->n_headers = parser->fields.n;
     request->body = slice_make("", 0);
     split_target(request);
     return 0;
-}
-
-static size_t count_headers(const struct http1_request *request, const char *name)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < request->n_headers; i++)
-        n += slice_ieq(request->headers[i].name, name);
-    return n;
 }
 
 /* What decides where the body ends must be beyond doubt (RFC 9112 section 6.1, 6.3). */
 static int check_framing(struct http1_parser *parser)
 {
     const struct http1_request *request = &parser->request;
-    size_t codings = count_headers(request, "transfer-encoding");
-    size_t lengths = count_headers(request, "content-length");
+    size_t codings = http1_fields_named(&parser->fields, "transfer-encoding");
+    size_t lengths = http1_fields_named(&parser->fields, "content-length");
 
     if (codings > 0 && lengths > 0)
         return fail(parser, 400, "both Transfer-Encoding and Content-Length");
@@ -346,7 +269,7 @@ static int on_headers_complete(llhttp_t *llhttp)
         return fail(parser, 505, "HTTP/1.0 and HTTP/1.1 are spoken here");
     if (publish(parser) != 0)
         return -1;
-    hosts = count_headers(request, "host");
+    hosts = http1_fields_named(&parser->fields, "host");
     if (hosts > 1 || (hosts == 0 && request->minor > 0))
         return fail(parser, 400, hosts == 0 ? "no Host header" : "more than one Host header");
     if (check_framing(parser) != 0)
@@ -354,7 +277,10 @@ static int on_headers_complete(llhttp_t *llhttp)
     request->expect_continue =
         request->minor > 0 && slice_ieq(http1_header(request, "expect"), "100-continue");
     parser->headers_done = true;
-    return 0;
+    if (!parser->limits.stream)
+        return 0;
+    request->has_body = (llhttp->flags & F_CHUNKED) != 0 || llhttp->content_length > 0;
+    return HPE_PAUSED;
 }
 
 static int on_message_complete(llhttp_t *llhttp)
@@ -392,22 +318,12 @@ struct http1_parser *http1_parser_create(const struct http1_limits *limits)
     return parser;
 }
 
-static void free_headers(struct http1_parser *parser)
-{
-    free(parser->places);
-    free(parser->headers);
-    parser->places = NULL;
-    parser->headers = NULL;
-    parser->headers_cap = 0;
-}
-
 void http1_parser_destroy(struct http1_parser *parser)
 {
     if (parser == NULL)
         return;
-    buf_fini(&parser->head);
+    http1_fields_fini(&parser->fields);
     buf_fini(&parser->body);
-    free_headers(parser);
     free(parser);
 }
 
@@ -415,23 +331,15 @@ void http1_parser_reset(struct http1_parser *parser)
 {
     if (!parser->complete)
         return;
-    buf_truncate(&parser->head, 0);
-    buf_shrink(&parser->head, HEAD_KEEP);
+    http1_fields_reset(&parser->fields);
     buf_truncate(&parser->body, 0);
     buf_shrink(&parser->body, BODY_KEEP);
-    if (parser->headers_cap > HEADERS_KEEP)
-        free_headers(parser);
-    parser->n_headers = 0;
     parser->target_len = 0;
     parser->head_taken = 0;
     parser->line_bytes = 0;
-    parser->header_bytes = 0;
-    parser->lines = 0;
-    parser->line_len = 0;
-    parser->last = '\0';
-    parser->scanned = false;
+    parser->lines = (struct http1_lines){0};
+    parser->body_bytes = 0;
     parser->target_done = false;
-    parser->in_name = false;
     parser->headers_done = false;
     parser->complete = false;
     parser->request = (struct http1_request){0};
@@ -458,40 +366,6 @@ static void fail_syntax(struct http1_parser *parser, llhttp_errno_t error, const
              reason == NULL || reason[0] == '\0' ? llhttp_errno_name(error) : reason);
 }
 
-/* Whether c may follow in the head. llhttp lets bare line feeds and folded lines pass in places;
- * other programs on the way may have read them otherwise (RFC 9112 section 2.2 and 5.2), so they
- * are refused. */
-static bool scan_byte(struct http1_parser *parser, char c)
-{
-    bool pair = parser->last == '\r';
-
-    if ((c == '\n') != pair)
-        return false;
-    if (parser->line_len == 0 && parser->lines > 0 && (c == ' ' || c == '\t'))
-        return false;
-    parser->last = c;
-    if (c != '\n') {
-        parser->line_len++;
-        return true;
-    }
-    if (parser->line_len >
-        1) /* not only the CR: empty lines before the request line do not count */
-        parser->lines++;
-    else if (parser->lines > 0)
-        parser->scanned = true;
-    parser->line_len = 0;
-    return true;
-}
-
-/* The bytes up to the first with a wrong line end; all of them behind the head. */
-static size_t scan_head(struct http1_parser *parser, const char *data, size_t len)
-{
-    for (size_t i = 0; i < len && !parser->scanned; i++)
-        if (!scan_byte(parser, data[i]))
-            return i;
-    return len;
-}
-
 /* The bytes that may be given to llhttp now: below the limit of a head, and with proper line ends.
  */
 static size_t admit(struct http1_parser *parser, const char *data, size_t len)
@@ -508,7 +382,7 @@ static size_t admit(struct http1_parser *parser, const char *data, size_t len)
     if (len > head_max - parser->head_taken)
         len = (size_t)(head_max - parser->head_taken);
     parser->head_taken += len;
-    good = scan_head(parser, data, len);
+    good = http1_lines_scan(&parser->lines, data, len);
     if (good == 0)
         fail(parser, 400, "a bare CR or LF, or a folded header line");
     return good;
@@ -529,24 +403,52 @@ static size_t feed(struct http1_parser *parser, const char *data, size_t len)
     at = llhttp_get_error_pos(&parser->llhttp);
     if (at == NULL || at < data || at > data + len)
         at = data;
-    if (!parser->complete)
+    if (!parser->complete && !(error == HPE_PAUSED && parser->headers_done))
         fail_syntax(parser, error, at < data + len ? at : "\n");
     return (size_t)(at - data);
+}
+
+/* Whether the caller waits for no more than what there is. */
+static bool arrived(const struct http1_parser *parser, bool head)
+{
+    return parser->complete || (head && parser->headers_done);
+}
+
+static void run(struct http1_parser *parser, struct slice input, bool head, size_t *used)
+{
+    *used = 0;
+    while (parser->status == 0 && !arrived(parser, head) && *used < input.len)
+        *used += feed(parser, input.data + *used, input.len - *used);
 }
 
 enum parse_status http1_parse(struct http1_parser *parser, struct slice input, size_t *used,
                               const struct http1_request **request)
 {
-    *used = 0;
     http1_parser_reset(parser);
-    while (parser->status == 0 && !parser->complete && *used < input.len)
-        *used += feed(parser, input.data + *used, input.len - *used);
+    run(parser, input, parser->limits.stream, used);
     if (parser->status != 0)
         return parser->outcome;
-    if (!parser->complete)
+    if (!arrived(parser, parser->limits.stream))
         return PARSE_MORE;
     *request = &parser->request;
     return PARSE_OK;
+}
+
+enum parse_status http1_parse_body(struct http1_parser *parser, struct slice input, size_t *used,
+                                   struct slice *piece)
+{
+    buf_truncate(&parser->body, 0);
+    if (!parser->complete && llhttp_get_errno(&parser->llhttp) == HPE_PAUSED) {
+        llhttp_resume(&parser->llhttp);
+        /* A message without a body is over now, and says so without taking a byte. */
+        if (!parser->request.has_body)
+            parser->complete = true;
+    }
+    run(parser, input, false, used);
+    *piece = buf_slice(&parser->body);
+    if (parser->status != 0)
+        return parser->outcome;
+    return parser->complete ? PARSE_OK : PARSE_MORE;
 }
 
 bool http1_headers_done(const struct http1_parser *parser)

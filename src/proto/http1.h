@@ -15,6 +15,7 @@ struct http1_limits {
     uint64_t header_bytes; /* all header lines: 431 */
     int64_t header_count;  /* 431 */
     uint64_t body_bytes;   /* 413 */
+    bool stream;           /* the body is not collected: http1_parse_body() gives it in pieces */
 };
 
 struct http1_header {
@@ -45,7 +46,8 @@ struct http1_request {
     bool expect_continue; /* Expect: 100-continue */
     struct http1_header *headers;
     size_t n_headers;
-    struct slice body; /* decoded from chunks where chunked */
+    bool has_body;     /* with limits.stream: there is a body to come, of one byte or more */
+    struct slice body; /* decoded from chunks where chunked; empty with limits.stream */
 };
 
 struct http1_parser; /* owns copies of what a request needs */
@@ -59,6 +61,12 @@ void http1_parser_destroy(struct http1_parser *parser);
  * limits, 100-continue). */
 enum parse_status http1_parse(struct http1_parser *parser, struct slice input, size_t *used,
                               const struct http1_request **request);
+/* With limits.stream http1_parse() answers PARSE_OK when the head is complete; the request stays
+ * valid until this has answered PARSE_OK and the next request begins. piece: what of the body was
+ * in these bytes, valid until the next call. PARSE_OK: that was the end of the body. To be called
+ * for every request, also without has_body. */
+enum parse_status http1_parse_body(struct http1_parser *parser, struct slice input, size_t *used,
+                                   struct slice *piece);
 bool http1_headers_done(const struct http1_parser *parser);
 /* The complete head while the body is still to come (http1_headers_done()), for Expect:
  * 100-continue; body is empty. */

@@ -18,6 +18,9 @@
 /* What an idle connection may keep of its input and of its output buffer. */
 #define IDLE_BUF_BYTES 512
 
+/* A response that streams goes on when no more than this is unsent. */
+#define DRAINED_BYTES 65536
+
 /* A reader with more than limits.output unsent is dropped when it takes nothing for so long.
  */
 #define SLOW_READER_MS 5000
@@ -201,6 +204,10 @@ static void flush(struct conn *conn)
         send_out(conn);
     if (conn->dead)
         return;
+    if (buf_len(&conn->out) < DRAINED_BYTES && conn->ops != NULL && conn->ops->drained != NULL)
+        conn->ops->drained(conn);
+    if (conn->dead)
+        return;
     if (buf_len(&conn->out) == 0) {
         conn->blocked = false;
         buf_shrink(&conn->out, IDLE_BUF_BYTES);
@@ -272,6 +279,15 @@ static const struct session_ops *choose_resp(struct conn *conn, enum detect_resu
     return NULL;
 }
 
+/* HTTP on a listener that is the site's, or on one of the API. */
+static const struct session_ops *choose_http(const struct conn *conn)
+{
+    return conn->worker->proxy != NULL && !conn->listener->admin &&
+                   conn->listener->protocol == PROTOCOL_HTTP
+               ? &session_site
+               : &session_http;
+}
+
 /* The session for this connection; NULL: more bytes are needed, or conn->closing was set. */
 static const struct session_ops *choose(struct conn *conn)
 {
@@ -279,7 +295,7 @@ static const struct session_ops *choose(struct conn *conn)
 
     switch (conn->listener->protocol) {
     case PROTOCOL_HTTP:
-        return &session_http;
+        return choose_http(conn);
     case PROTOCOL_RESP:
         return choose_resp(conn, detect_protocol(buf_slice(&conn->in), line_max));
     case PROTOCOL_AUTO:
@@ -301,7 +317,7 @@ static bool open_session(struct conn *conn)
             conn->header_since_ms = conn->active_ms;
         return false;
     }
-    if (ops != &session_http)
+    if (ops != &session_http && ops != &session_site)
         conn->header_since_ms = 0;
     if (ops->open(conn) != ERR_OK) {
         conn_abort(conn, "no memory for a session");

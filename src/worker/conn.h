@@ -35,10 +35,14 @@ struct session_ops {
     /* Whether part of a request has been taken from conn->in and the rest is to come (an upload):
      * the drain waits for it. NULL: never, what is incomplete stays in conn->in. */
     bool (*busy)(const struct conn *conn);
+    /* The client has read all but a little of what waited for it: a response that streams can go
+     * on. NULL: nothing streams. */
+    void (*drained)(struct conn *conn);
 };
 
 extern const struct session_ops session_resp;
-extern const struct session_ops session_http;
+extern const struct session_ops session_http; /* the API */
+extern const struct session_ops session_site; /* the site behind the caching proxy */
 
 struct conn {
     struct list link;  /* worker->conns */
@@ -97,6 +101,10 @@ struct buf *conn_out(struct conn *conn);
 
 /* Put a zeroed request (with free set) at the end of the pending ones. */
 void request_start(struct conn *conn, struct request *request);
+
+/* Where a request's reply grows before it is finished: at the head of the queue straight into what
+ * is being sent. */
+struct buf *request_out(struct request *request);
 
 /* request->reply is complete: send it as soon as those before it are. May free request before it
  * returns; lets a waiting session go on (on the next turn of the loop). */

@@ -27,6 +27,13 @@ void request_start(struct conn *conn, struct request *request)
     conn->n_pending++;
 }
 
+struct buf *request_out(struct request *request)
+{
+    bool first = request->conn != NULL && request->conn->pending.next == &request->link;
+
+    return first ? &request->conn->out : &request->reply;
+}
+
 static void request_free(struct request *request)
 {
     buf_fini(&request->reply);

@@ -137,6 +137,8 @@ static void on_tick(uv_timer_t *timer)
         conn_drain_all(worker);
     if (worker->draining && worker->n_conns == 0 && !worker->closing) {
         worker->closing = true;
+        proxy_destroy(worker->proxy);
+        worker->proxy = NULL;
         caches_close(worker->caches, on_caches_gone, worker);
         return;
     }
@@ -197,6 +199,11 @@ static int start(struct worker *worker, struct errmsg *msg)
     status = api_create(worker->caches, heritage, &worker->api);
     if (status != ERR_OK)
         return err_set(msg, status, "cannot create the HTTP API: %s", err_name(status));
+    if (heritage->config->n_routes > 0) {
+        status = proxy_create(&worker->loop, worker->caches, heritage, &worker->proxy, msg);
+        if (status != ERR_OK)
+            return status;
+    }
     return listener_start(worker, msg);
 }
 

@@ -5,6 +5,7 @@
 #include "cache/cache.h"
 #include "common/list.h"
 #include "http/api.h"
+#include "http/proxy.h"
 
 #include <uv.h>
 
@@ -25,6 +26,7 @@ struct worker {
     struct api *api;
     struct list conns;                                /* every open connection */
     struct holding *holdings[WORKER_HOLDING_BUCKETS]; /* holding.c's: leases by their tokens */
+    struct proxy *proxy;                              /* NULL: there are no routes */
     struct list ready; /* those whose session goes on at the next turn of the loop */
     struct list dirty; /* those with something to send at the end of this turn */
     unsigned n_conns;
@@ -41,7 +43,7 @@ struct worker {
     int signal_fd;
     uv_timer_t tick; /* WORKER_TICK_MS: idle and header time limits, drain */
     unsigned ticks;
-    struct list direct; /* clients that map a cache's memory (direct.h) */
+    struct list direct;                 /* clients that map a cache's memory (direct.h) */
     char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first: idle connections own no room */
 };
 

@@ -44,11 +44,6 @@ def test_a_wrong_command_line_is_refused(argv):
     assert "cachetastic -h" in result.stderr
 
 
-def test_origin_says_that_this_version_has_no_caching_tier():
-    result = run("--origin", "http://127.0.0.1:1")
-    assert result.returncode == 1
-    assert "no HTTP caching tier" in result.stderr
-
 
 def test_a_good_file_is_said_to_be_good(config_file):
     path = config_file('workers = 2;\nlisten = ( { address = "unix:x"; } );\n')

@@ -52,6 +52,7 @@ static const char full[] =
     "api_token_file = \"%s\"; api_hosts = ( \"a.example\", \"b.example\" );\n"
     "limits = { connections = 99; key = \"2K\"; value = \"100K\"; resp_args = 99;\n"
     "  resp_inline = \"1K\"; http_line = \"1K\"; http_header = \"3K\"; http_header_count = 33;\n"
+    "  http_body = \"3M\";\n"
     "  pipeline = \"2M\"; pipeline_pending = 5; output = \"3M\"; idle_timeout = \"1h\";\n"
     "  leases = 7; fetch_wait = \"2m\"; fetch_lease = \"3m\"; fetch_stale = \"4m\";\n"
     "  header_timeout = \"3s\"; drain_timeout = \"7s\"; };\n"
@@ -68,11 +69,20 @@ static const char full[] =
     "  ttl_jitter = 10; direct = true; direct_users = [ \"www-data\", \"33\" ];\n"
     "  direct_trust = true;\n"
     "  backend = \"redis\"; backup = \"memory\"; redis_prefix = \"p\"; resp_db = 12; },\n"
-    "  { name = \"bare\"; redis_prefix = \"\"; } );\n";
+    "  { name = \"bare\"; redis_prefix = \"\"; } );\n"
+    "routes = ( { host = \"*.example\"; path = \"/a\"; origin = [ \"http://a\", \"unix:/b\" ];\n"
+    "  balance = \"hash\"; cache = \"other\"; host_header = \"h\"; ttl = \"1s\"; ttl_max = "
+    "\"2s\";\n"
+    "  grace = \"3s\"; stale_if_error = \"4s\"; pass_ttl = \"5s\"; lease_wait = \"6s\";\n"
+    "  max_object = \"9K\"; store_set_cookie = true; honor_client = true; tag_header = \"xkey\";\n"
+    "  bypass_cookies = [ \"s*\" ]; ignore_query = [ \"utm_*\" ]; sort_query = true;\n"
+    "  key_headers = [ \"X-Device\" ]; connect_timeout = \"7s\"; first_byte_timeout = \"8s\";\n"
+    "  idle_timeout = \"9s\"; keepalive = 3; keepalive_timeout = \"11s\"; fail_timeout = \"12s\";\n"
+    "  health_path = \"/up\"; health_interval = \"13s\"; } );\n";
 
 START_TEST(every_key_reads_back)
 {
-    char text[4096];
+    char text[8192];
     const char *secret = config_text_file("secret\n");
 
     ck_assert_int_lt(snprintf(text, sizeof(text), full, secret, secret), (int)sizeof(text));
@@ -98,7 +108,7 @@ END_TEST
  * so no row writes to the wrong place or is lost. */
 START_TEST(no_value_is_lost)
 {
-    char text[4096];
+    char text[8192];
     const char *secret = config_text_file("secret\n");
     char *full_dump[2];
     char *default_dump[2];
@@ -167,12 +177,16 @@ static void drop_lines(char *text, const char *word)
 
 START_TEST(sample_shows_the_defaults)
 {
+    /* The lists of the sample have an element each, so that their keys can be seen. */
+    static const char off[] = "listen = ( { address = \"unix:run/cachetastic.sock\"; },\n"
+                              "  { address = \"127.0.0.1:8080\"; protocol = \"http\"; } );\n"
+                              "routes = ( { origin = [ \"http://127.0.0.1:3000\" ]; } );\n";
     char *sample = print_sample();
     char *on = switch_on(sample);
     char *defaults[2];
     char *dumps[2];
 
-    dump_twice(sample, &defaults[0], &defaults[1]);
+    dump_twice(off, &defaults[0], &defaults[1]);
     dump_twice(on, &dumps[0], &dumps[1]);
     /* The sample has a value for it, so that it can be seen; the default is none. */
     drop_lines(dumps[0], "redis_prefix = ");

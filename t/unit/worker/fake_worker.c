@@ -148,6 +148,8 @@ const struct session_ops session_resp = {
     .name = "resp", .open = open_session, .input = input, .close = close_session};
 const struct session_ops session_http = {
     .name = "http", .open = open_session, .input = input, .close = close_session};
+const struct session_ops session_site = {
+    .name = "site", .open = open_session, .input = input, .close = close_session};
 
 /* Stands in for the HTTP layer, which these tests do not need. */
 int api_refuse(struct buf *out, int status, const char *why)

@@ -1,0 +1,177 @@
+#include "http/message.h"
+
+#include "common/glob.h"
+
+#include <stdlib.h>
+
+#define PARAMETERS_MAX 128 /* that are sorted; a longer query stays as it is */
+
+bool message_is_hop(struct fields fields, struct slice name)
+{
+    static const char *const names[] = {"connection",
+                                        "keep-alive",
+                                        "proxy-authenticate",
+                                        "proxy-authentication-info",
+                                        "proxy-authorization",
+                                        "proxy-connection",
+                                        "te",
+                                        "trailer",
+                                        "transfer-encoding",
+                                        "upgrade"};
+    struct field_walk walk = field_walk(fields, "connection");
+    struct slice element;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (slice_ieq(name, names[i]))
+            return true;
+    while (field_next(&walk, &element))
+        if (element.len == name.len && strncasecmp(element.data, name.data, name.len) == 0)
+            return true;
+    return false;
+}
+
+int message_line(struct buf *out, struct slice name, struct slice value)
+{
+    char *to = buf_reserve(out, name.len + value.len + 4);
+
+    if (to == NULL)
+        return ERR_NOMEM;
+    memcpy(to, name.data, name.len);
+    to += name.len;
+    *to++ = ':';
+    *to++ = ' ';
+    if (value.len > 0)
+        memcpy(to, value.data, value.len);
+    to += value.len;
+    *to++ = '\r';
+    *to++ = '\n';
+    buf_commit(out, name.len + value.len + 4);
+    return ERR_OK;
+}
+
+static bool is_host_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
+}
+
+bool message_host_valid(struct slice text)
+{
+    size_t i = 0, digits = 0;
+
+    if (text.len > 0 && text.data[0] == '[') {
+        for (i = 1; i < text.len && text.data[i] != ']'; i++)
+            if (text.data[i] != ':' && !is_host_char(text.data[i]))
+                return false;
+        if (i++ >= text.len)
+            return false;
+    } else {
+        while (i < text.len && is_host_char(text.data[i]))
+            i++;
+    }
+    if (i == 0)
+        return false;
+    if (i == text.len)
+        return true;
+    if (text.data[i++] != ':')
+        return false;
+    for (; i < text.len; i++, digits++)
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+    return digits <= 5;
+}
+
+static int append_host(struct slice host, struct buf *key)
+{
+    char *to;
+
+    if (host.len > 3 && memcmp(host.data + host.len - 3, ":80", 3) == 0)
+        host.len -= 3;
+    else if (host.len > 1 && host.data[host.len - 1] == ':')
+        host.len--;
+    to = buf_reserve(key, host.len);
+    if (to == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < host.len; i++)
+        to[i] =
+            host.data[i] >= 'A' && host.data[i] <= 'Z' ? (char)(host.data[i] | 0x20) : host.data[i];
+    buf_commit(key, host.len);
+    return ERR_OK;
+}
+
+static bool next_parameter(struct slice *query, struct slice *parameter)
+{
+    const char *end;
+    size_t len, taken;
+
+    if (query->len == 0)
+        return false;
+    end = memchr(query->data, '&', query->len);
+    len = end == NULL ? query->len : (size_t)(end - query->data);
+    taken = end == NULL ? len : len + 1;
+    *parameter = slice_make(query->data, len);
+    *query = slice_make(query->data + taken, query->len - taken);
+    return true;
+}
+
+static bool is_ignored(struct slice parameter, char *const *ignore, size_t n_ignore)
+{
+    const char *equals = memchr(parameter.data, '=', parameter.len);
+    struct slice name = parameter;
+
+    if (equals != NULL)
+        name.len = (size_t)(equals - parameter.data);
+    for (size_t i = 0; i < n_ignore; i++)
+        if (glob_match(slice_cstr(ignore[i]), name))
+            return true;
+    return false;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct slice *x = a, *y = b;
+    size_t len = x->len < y->len ? x->len : y->len;
+    int order = memcmp(x->data, y->data, len);
+
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+static int append_query(struct slice query, char *const *ignore, size_t n_ignore, bool sort,
+                        struct buf *key)
+{
+    struct slice list[PARAMETERS_MAX];
+    struct slice rest = query;
+    size_t n = 0;
+    int status = ERR_OK;
+
+    if (n_ignore == 0 && !sort) {
+        status = buf_append(key, "?", 1);
+        return status == ERR_OK ? buf_append(key, query.data, query.len) : status;
+    }
+    while (n < PARAMETERS_MAX && next_parameter(&rest, &list[n]))
+        n += !is_ignored(list[n], ignore, n_ignore);
+    if (n == PARAMETERS_MAX)
+        return append_query(query, NULL, 0, false, key);
+    if (sort)
+        qsort(list, n, sizeof(list[0]), compare);
+    for (size_t i = 0; i < n && status == ERR_OK; i++) {
+        status = buf_append(key, i == 0 ? "?" : "&", 1);
+        if (status == ERR_OK)
+            status = buf_append(key, list[i].data, list[i].len);
+    }
+    return status;
+}
+
+int message_key(struct slice host, struct slice path, struct slice query, char *const *ignore,
+                size_t n_ignore, bool sort, struct buf *key)
+{
+    int status = buf_append(key, "http://", 7);
+
+    if (status == ERR_OK)
+        status = append_host(host, key);
+    if (status == ERR_OK)
+        status = buf_append(key, path.data, path.len);
+    if (status == ERR_OK && query.data != NULL)
+        status = append_query(query, ignore, n_ignore, sort, key);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* What a proxy does to messages on their way (RFC 9110 section 7.6): fields that are for the next
+ * hop alone, Via, Forwarded and its older relatives. Pure. */
+#ifndef HTTP_MESSAGE_H
+#define HTTP_MESSAGE_H
+
+#include "common/buf.h"
+#include "http/field.h"
+
+#define MESSAGE_NAME "cachetastic" /* in Via and Cache-Status */
+
+/* Whether a field ends here: hop-by-hop by its name, or because Connection lists it. */
+bool message_is_hop(struct fields fields, struct slice name);
+
+/* Append "Name: value\r\n". */
+int message_line(struct buf *out, struct slice name, struct slice value) MUST_CHECK;
+
+/* Whether text is a host with an optional port, as Host has it: letters, digits, dots, dashes,
+ * underscores, brackets and colons of an IPv6 literal. */
+bool message_host_valid(struct slice text);
+
+/* The key of a page: "http://HOST/PATH?QUERY", the host in lower case and without ":80". ignore:
+ * query: data NULL where the target has no '?'. ignore: globs of query parameters left out; sort:
+ * the rest in order. Source: RFC 9110 section 4.2.3 for the host; the path is taken as it is, so
+ * that key and origin never differ. */
+int message_key(struct slice host, struct slice path, struct slice query, char *const *ignore,
+                size_t n_ignore, bool sort, struct buf *key) MUST_CHECK;
+
+#endif

@@ -1,0 +1,363 @@
+/* One connection to an origin server. */
+#include "http/origin_impl.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdlib.h>
+
+static struct origin_conn *owner(void *handle)
+{
+    return ((uv_handle_t *)handle)->data;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct origin_conn *conn = owner(handle);
+    struct origin *origin = conn->server->origin;
+
+    http1_reply_destroy(conn->parser);
+    free(conn);
+    origin_handle_closed(origin);
+}
+
+static void unlink_conn(struct origin_conn *conn)
+{
+    struct origin_server *server = conn->server;
+
+    if (list_empty(&conn->link))
+        return;
+    list_remove(&conn->link);
+    if (conn->exchange != NULL)
+        server->n_busy--;
+    else
+        server->n_idle--;
+}
+
+void origin_conn_close(struct origin_conn *conn)
+{
+    if (conn->closing)
+        return;
+    conn->closing = true;
+    unlink_conn(conn);
+    if (conn->exchange != NULL)
+        conn->exchange->conn = NULL;
+    conn->exchange = NULL;
+    uv_close(&conn->io.handle, on_closed);
+}
+
+/* End the exchange with an error, and the connection with it. */
+static void fail(struct origin_conn *conn, int err, const char *why)
+{
+    struct origin_exchange *exchange = conn->exchange;
+
+    origin_conn_close(conn);
+    if (exchange != NULL)
+        origin_failed(exchange, err, why);
+}
+
+/* ---- the response ---- */
+
+static void on_piece(void *arg, struct slice piece)
+{
+    struct origin_conn *conn = arg;
+
+    /* Cancelled by an earlier piece of the same bytes. */
+    if (conn->exchange != NULL)
+        conn->exchange->on_body(conn->exchange, piece);
+}
+
+/* The response is complete: the connection is for others now, or done. */
+static void complete(struct origin_conn *conn, bool rest)
+{
+    struct origin_exchange *exchange = conn->exchange;
+    struct origin_server *server = conn->server;
+    bool keep = http1_reply_head(conn->parser)->keep_alive && !rest && conn->unsent == 0 &&
+                server->n_idle < (uint64_t)server->origin->route->keepalive;
+
+    unlink_conn(conn);
+    exchange->conn = NULL;
+    conn->exchange = NULL;
+    if (keep) {
+        /* In front: the least recently used ones may go. */
+        list_push(server->idle.next, &conn->link);
+        server->n_idle++;
+        conn->deadline_ms = clock_now_ms() + server->origin->route->keepalive_timeout_ms;
+        origin_conn_read(conn, true);
+    } else {
+        origin_conn_close(conn);
+    }
+    origin_done(exchange);
+}
+
+/* A head has come. False: the exchange is over. */
+static bool take_head(struct origin_conn *conn)
+{
+    const struct http1_reply *reply = http1_reply_head(conn->parser);
+
+    conn->exchange->on_head(conn->exchange, reply);
+    return conn->exchange != NULL;
+}
+
+static void take(struct origin_conn *conn, struct slice input)
+{
+    size_t at = 0, used;
+
+    conn->exchange->began = true;
+    conn->waits_for = "the rest of the response (idle_timeout)";
+    conn->deadline_ms = clock_now_ms() + conn->server->origin->route->idle_timeout_ms;
+    while (conn->exchange != NULL) {
+        enum http1_reply_event event =
+            http1_reply_parse(conn->parser, slice_make(input.data + at, input.len - at), &used);
+
+        at += used;
+        if (conn->exchange == NULL)
+            return;
+        if (event == REPLY_EVENT_HEAD && take_head(conn))
+            continue;
+        if (event == REPLY_EVENT_END)
+            complete(conn, at < input.len);
+        else if (event == REPLY_EVENT_BAD)
+            fail(conn, ERR_PROTOCOL, http1_reply_error(conn->parser));
+        return;
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *out)
+{
+    struct origin *origin = owner(handle)->server->origin;
+
+    (void)hint;
+    *out = uv_buf_init(origin->scratch, sizeof(origin->scratch));
+}
+
+static void on_end_of_input(struct origin_conn *conn, ssize_t n)
+{
+    if (conn->exchange == NULL)
+        origin_conn_close(conn);
+    else if (n == UV_EOF && http1_reply_eof(conn->parser) == REPLY_EVENT_END)
+        complete(conn, true);
+    else
+        fail(conn, ERR_LOST,
+             n == UV_EOF ? "the connection ended too soon" : "the connection broke");
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct origin_conn *conn = owner(stream);
+
+    if (conn->closing || n == 0)
+        return;
+    if (n < 0)
+        on_end_of_input(conn, n);
+    else if (conn->exchange == NULL)
+        origin_conn_close(conn); /* nobody asked for anything */
+    else
+        take(conn, slice_make(buf->base, (size_t)n));
+}
+
+void origin_conn_read(struct origin_conn *conn, bool on)
+{
+    if (on == conn->reading || conn->closing)
+        return;
+    conn->reading = on;
+    if (on)
+        uv_read_start(&conn->io.stream, on_alloc, on_read);
+    else
+        uv_read_stop(&conn->io.stream);
+    if (on)
+        conn->deadline_ms = clock_now_ms() + conn->server->origin->route->idle_timeout_ms;
+}
+
+/* ---- the request ---- */
+
+struct pending_write {
+    uv_write_t request;
+    struct origin_conn *conn;
+    size_t len;
+    char bytes[];
+};
+
+static void on_written(uv_write_t *request, int status)
+{
+    struct pending_write *write = LIST_ENTRY(request, struct pending_write, request);
+    struct origin_conn *conn = write->conn;
+    size_t len = write->len;
+
+    free(write);
+    conn->unsent -= len;
+    if (conn->closing)
+        return;
+    /* What the origin said before it stopped reading may still be there: the read end decides. */
+    if (status < 0 && conn->exchange != NULL)
+        log_debug("origin %s: %s", conn->server->url, uv_strerror(status));
+    if (conn->exchange != NULL && conn->exchange->on_drain != NULL && conn->unsent == 0)
+        conn->exchange->on_drain(conn->exchange);
+}
+
+/* What the socket does not take now waits in libuv. */
+size_t origin_conn_write(struct origin_conn *conn, struct slice bytes)
+{
+    struct pending_write *write;
+    uv_buf_t buf;
+    int sent = 0;
+
+    if (conn->closing || bytes.len == 0)
+        return conn->unsent;
+    if (conn->unsent == 0) {
+        buf = uv_buf_init((char *)(uintptr_t)bytes.data, (unsigned)bytes.len);
+        sent = uv_try_write(&conn->io.stream, &buf, 1);
+        if (sent < 0)
+            sent = 0;
+    }
+    if ((size_t)sent == bytes.len)
+        return conn->unsent;
+    bytes = slice_make(bytes.data + sent, bytes.len - (size_t)sent);
+    write = malloc(sizeof(*write) + bytes.len);
+    if (write == NULL) {
+        fail(conn, ERR_NOMEM, "no memory to send the request");
+        return 0;
+    }
+    write->conn = conn;
+    write->len = bytes.len;
+    memcpy(write->bytes, bytes.data, bytes.len);
+    buf = uv_buf_init(write->bytes, (unsigned)bytes.len);
+    if (uv_write(&write->request, &conn->io.stream, &buf, 1, on_written) != 0) {
+        free(write);
+        fail(conn, ERR_LOST, "the connection broke");
+        return 0;
+    }
+    conn->unsent += bytes.len;
+    return conn->unsent;
+}
+
+static void send_head(struct origin_conn *conn)
+{
+    struct origin_exchange *exchange = conn->exchange;
+
+    http1_reply_begin(conn->parser, exchange->head_request);
+    exchange->sent_ms = clock_now_ms();
+    origin_conn_read(conn, true);
+    conn->waits_for = "the response (first_byte_timeout)";
+    conn->deadline_ms = exchange->sent_ms + conn->server->origin->route->first_byte_timeout_ms;
+    origin_conn_write(conn, exchange->head);
+    if (conn->exchange != NULL && exchange->on_drain != NULL && conn->unsent == 0)
+        exchange->on_drain(exchange);
+}
+
+/* ---- connecting ---- */
+
+static void on_connected(uv_connect_t *connect, int status)
+{
+    struct origin_conn *conn = LIST_ENTRY(connect, struct origin_conn, connect);
+
+    if (conn->closing)
+        return;
+    if (status != 0) {
+        fail(conn, ERR_DOWN, uv_strerror(status));
+        return;
+    }
+    conn->connected = true;
+    if (!conn->server->is_unix)
+        uv_tcp_nodelay(&conn->io.tcp, 1);
+    send_head(conn);
+}
+
+static int connect_to(struct origin_conn *conn, const struct addr *addr)
+{
+    if (conn->server->is_unix) {
+        uv_pipe_connect(&conn->connect, &conn->io.pipe, addr->sock.un.sun_path, on_connected);
+        return ERR_OK;
+    }
+    return uv_tcp_connect(&conn->connect, &conn->io.tcp, &addr->sock.sa, on_connected) == 0
+               ? ERR_OK
+               : ERR_DOWN;
+}
+
+static void attach(struct origin_conn *conn, struct origin_exchange *exchange)
+{
+    conn->exchange = exchange;
+    exchange->conn = conn;
+    exchange->server = conn->server;
+    exchange->reused = conn->reused;
+    list_push(&conn->server->busy, &conn->link);
+    conn->server->n_busy++;
+}
+
+static struct origin_conn *conn_create(struct origin_server *server)
+{
+    struct origin *origin = server->origin;
+    struct origin_conn *conn = calloc(1, sizeof(*conn));
+
+    if (conn == NULL)
+        return NULL;
+    conn->server = server;
+    list_init(&conn->link);
+    conn->parser = http1_reply_create(&origin->limits, on_piece, conn);
+    if (conn->parser == NULL || (server->is_unix ? uv_pipe_init(origin->loop, &conn->io.pipe, 0)
+                                                 : uv_tcp_init(origin->loop, &conn->io.tcp)) != 0) {
+        http1_reply_destroy(conn->parser);
+        free(conn);
+        return NULL;
+    }
+    conn->io.handle.data = conn;
+    origin->handles++;
+    return conn;
+}
+
+static int send_new(struct origin_server *server, struct origin_exchange *exchange)
+{
+    const struct addr *addr = origin_server_address(server);
+    struct origin_conn *conn;
+
+    if (addr == NULL)
+        return ERR_DOWN;
+    conn = conn_create(server);
+    if (conn == NULL)
+        return ERR_NOMEM;
+    conn->waits_for = "the connection (connect_timeout)";
+    conn->deadline_ms = clock_now_ms() + server->origin->route->connect_timeout_ms;
+    attach(conn, exchange);
+    if (connect_to(conn, addr) == ERR_OK)
+        return ERR_OK;
+    origin_conn_close(conn);
+    return ERR_DOWN;
+}
+
+int origin_conn_send(struct origin_server *server, struct origin_exchange *exchange)
+{
+    struct list *node;
+    struct origin_conn *conn;
+
+    exchange->server = server;
+    /* An old connection may be ending: not for what may not be sent again, nor for a second try. */
+    if (exchange->repeatable && exchange->tries <= 1 && (node = list_pop(&server->idle)) != NULL) {
+        server->n_idle--;
+        conn = LIST_ENTRY(node, struct origin_conn, link);
+        conn->reused = true;
+        attach(conn, exchange);
+        send_head(conn);
+        return ERR_OK;
+    }
+    return send_new(server, exchange);
+}
+
+static void check_list(struct list *conns, uint64_t now_ms)
+{
+    LIST_EACH_SAFE (node, next, conns) {
+        struct origin_conn *conn = LIST_ENTRY(node, struct origin_conn, link);
+
+        if (now_ms < conn->deadline_ms || (conn->exchange != NULL && conn->exchange->paused))
+            continue;
+        if (conn->exchange == NULL)
+            origin_conn_close(conn);
+        else
+            fail(conn, conn->connected ? ERR_TIMEOUT : ERR_DOWN, conn->waits_for);
+    }
+}
+
+void origin_conn_check(struct origin_server *server, uint64_t now_ms)
+{
+    check_list(&server->idle, now_ms);
+    check_list(&server->busy, now_ms);
+}

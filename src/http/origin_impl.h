@@ -1,0 +1,104 @@
+/* What the files of the origin client share; nobody else includes this.
+ *
+ * origin.c         exchanges: which server, another try
+ * origin_conn.c    one connection
+ * origin_server.c  one server: its addresses and its health
+ */
+#ifndef HTTP_ORIGIN_IMPL_H
+#define HTTP_ORIGIN_IMPL_H
+
+#include "http/origin.h"
+
+#include "common/addr.h"
+
+#define ORIGIN_MAX_SERVERS   CONFIG_MAX_ORIGINS
+#define ORIGIN_MAX_ADDRESSES 8
+#define ORIGIN_READ_BYTES    65536
+
+struct origin_server {
+    struct origin *origin;
+    unsigned number;
+    const char *url; /* as configured, for the log */
+    char host[ADDR_HOST_MAX];
+    uint16_t port;
+    bool is_unix, literal;
+    struct addr addresses[ORIGIN_MAX_ADDRESSES];
+    unsigned n_addresses, next_address;
+    uv_getaddrinfo_t lookup;
+    bool looking;
+    uint64_t looked_ms;  /* the last look-up that succeeded */
+    struct list waiting; /* exchanges that wait for the first one */
+    struct list idle;    /* connections, the last used in front */
+    struct list busy;
+    unsigned n_idle, n_busy;
+    unsigned failures;      /* in a row */
+    uint64_t down_until_ms; /* 0 = up; passed: one exchange may try */
+    bool probing;
+    /* Active checks. */
+    struct origin_exchange check;
+    bool checking, sick; /* sick: the last checks failed */
+};
+
+struct origin {
+    uv_loop_t *loop;
+    const struct config_route *route;
+    struct http1_limits limits;
+    struct origin_server servers[ORIGIN_MAX_SERVERS];
+    unsigned n_servers, turn;
+    uv_timer_t timer; /* time limits, look-ups, checks */
+    uint64_t checked_ms;
+    struct buf check_head;
+    unsigned handles; /* open: what the memory waits for */
+    bool closing;
+    char scratch[ORIGIN_READ_BYTES];
+};
+
+union origin_handle {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+};
+
+struct origin_conn {
+    struct list link; /* server->idle or server->busy */
+    struct origin_server *server;
+    struct origin_exchange *exchange; /* NULL: idle */
+    union origin_handle io;
+    uv_connect_t connect;
+    struct http1_reply_parser *parser;
+    uint64_t deadline_ms; /* of what is waited for now */
+    const char *waits_for;
+    size_t unsent; /* given to libuv and not written */
+    bool connected, reused, reading, done, closing;
+};
+
+/* origin_server.c */
+int origin_server_init(struct origin_server *server, struct origin *origin, const char *url,
+                       struct errmsg *msg) MUST_CHECK;
+/* Whether an exchange may be sent there now. */
+bool origin_server_usable(struct origin_server *server, uint64_t now_ms);
+void origin_server_good(struct origin_server *server);
+void origin_server_bad(struct origin_server *server, const char *why, uint64_t now_ms);
+/* The next address to try; NULL: none is known. */
+const struct addr *origin_server_address(struct origin_server *server);
+/* Look-ups and checks that are due. */
+void origin_server_tick(struct origin_server *server, uint64_t now_ms);
+void origin_server_look(struct origin_server *server);
+
+/* origin_conn.c. Send the exchange over an idle or a new connection. */
+int origin_conn_send(struct origin_server *server, struct origin_exchange *exchange) MUST_CHECK;
+void origin_conn_close(struct origin_conn *conn);
+void origin_conn_read(struct origin_conn *conn, bool on);
+size_t origin_conn_write(struct origin_conn *conn, struct slice bytes);
+/* Connections whose time is over. */
+void origin_conn_check(struct origin_server *server, uint64_t now_ms);
+
+/* origin.c. An exchange failed before or within its response: try again or end it. */
+void origin_failed(struct origin_exchange *exchange, int err, const char *why);
+void origin_done(struct origin_exchange *exchange);
+/* Those that waited for a look-up. */
+void origin_go_on(struct origin_server *server);
+void origin_handle_closed(struct origin *origin);
+
+#endif

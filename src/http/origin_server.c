@@ -1,0 +1,222 @@
+/* One server of a route: its addresses, looked up again and again, and its health. */
+#include "http/origin_impl.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+/* Names are looked up again after so long; sooner while there is no address. */
+#define LOOKUP_EVERY_MS 30000
+#define LOOKUP_RETRY_MS 1000
+
+/* Failures in a row after which a server is left out. */
+#define FAILURES_MAX 3
+
+static int bad_url(struct errmsg *msg, const char *url, const char *why)
+{
+    return err_set(msg, ERR_INVALID, "origin \"%s\": %s", url, why);
+}
+
+static int parse_tcp(struct origin_server *server, const char *authority, struct errmsg *msg)
+{
+    char text[ADDR_HOST_MAX + 16];
+    const char *close = strchr(authority, ']');
+    struct addr *literal = &server->addresses[0];
+    struct errmsg why;
+
+    /* A port of its own, or 80. */
+    if (strchr(close != NULL ? close : authority, ':') != NULL)
+        snprintf(text, sizeof(text), "%s", authority);
+    else
+        snprintf(text, sizeof(text), "%s:80", authority);
+    if (addr_split(text, server->host, &server->port, &why) != ERR_OK)
+        return bad_url(msg, server->url, why.text);
+    if (addr_parse(text, literal, &why) == ERR_OK) {
+        server->literal = true;
+        server->n_addresses = 1;
+    }
+    return ERR_OK;
+}
+
+int origin_server_init(struct origin_server *server, struct origin *origin, const char *url,
+                       struct errmsg *msg)
+{
+    char authority[ADDR_HOST_MAX + 8];
+    struct errmsg why;
+    size_t len;
+
+    server->origin = origin;
+    server->url = url;
+    list_init(&server->waiting);
+    list_init(&server->idle);
+    list_init(&server->busy);
+    if (addr_unix_path(url) != NULL) {
+        server->is_unix = true;
+        server->literal = true;
+        server->n_addresses = 1;
+        snprintf(server->host, sizeof(server->host), "localhost");
+        return addr_parse(url, &server->addresses[0], &why) == ERR_OK ? ERR_OK
+                                                                      : bad_url(msg, url, why.text);
+    }
+    if (strncasecmp(url, "http://", 7) != 0)
+        return bad_url(msg, url, "write http://HOST[:PORT] or unix:PATH");
+    len = strcspn(url + 7, "/");
+    if (len == 0 || len >= sizeof(authority) || (url[7 + len] == '/' && url[8 + len] != '\0'))
+        return bad_url(msg, url, "write http://HOST[:PORT], without a path");
+    memcpy(authority, url + 7, len);
+    authority[len] = '\0';
+    return parse_tcp(server, authority, msg);
+}
+
+/* ---- addresses ---- */
+
+static void take_addresses(struct origin_server *server, const struct addrinfo *found)
+{
+    unsigned n = 0;
+
+    for (; found != NULL && n < ORIGIN_MAX_ADDRESSES; found = found->ai_next) {
+        struct addr *addr = &server->addresses[n];
+
+        if (found->ai_addrlen > sizeof(addr->sock))
+            continue;
+        memcpy(&addr->sock, found->ai_addr, found->ai_addrlen);
+        addr->len = (socklen_t)found->ai_addrlen;
+        n++;
+    }
+    if (n > 0)
+        server->n_addresses = n;
+}
+
+static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
+{
+    struct origin_server *server = lookup->data;
+    struct origin *origin = server->origin;
+
+    server->looking = false;
+    if (!origin->closing) {
+        server->looked_ms = clock_now_ms();
+        if (status == 0)
+            take_addresses(server, found);
+        else
+            log_warn("origin %s: its name was not found: %s%s", server->url, uv_strerror(status),
+                     server->n_addresses > 0 ? "; the old addresses stay in use" : "");
+        origin_go_on(server);
+    }
+    uv_freeaddrinfo(found);
+    origin_handle_closed(origin);
+}
+
+void origin_server_look(struct origin_server *server)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    char port[8];
+
+    if (server->literal || server->looking)
+        return;
+    snprintf(port, sizeof(port), "%u", server->port);
+    server->lookup.data = server;
+    if (uv_getaddrinfo(server->origin->loop, &server->lookup, on_found, server->host, port,
+                       &hints) != 0)
+        return; /* the next tick tries again */
+    server->looking = true;
+    server->origin->handles++;
+}
+
+const struct addr *origin_server_address(struct origin_server *server)
+{
+    if (server->n_addresses == 0)
+        return NULL;
+    return &server->addresses[server->next_address++ % server->n_addresses];
+}
+
+/* ---- health ---- */
+
+bool origin_server_usable(struct origin_server *server, uint64_t now_ms)
+{
+    if (server->sick)
+        return false;
+    if (server->down_until_ms == 0)
+        return true;
+    /* One at a time finds out whether it is back. */
+    return now_ms >= server->down_until_ms && !server->probing;
+}
+
+void origin_server_good(struct origin_server *server)
+{
+    if (server->down_until_ms != 0)
+        log_info("origin %s is back", server->url);
+    server->failures = 0;
+    server->down_until_ms = 0;
+    server->probing = false;
+}
+
+void origin_server_bad(struct origin_server *server, const char *why, uint64_t now_ms)
+{
+    server->probing = false;
+    if (++server->failures < FAILURES_MAX && server->down_until_ms == 0)
+        return;
+    if (server->down_until_ms == 0)
+        log_warn("origin %s is left out for a while: %s", server->url, why);
+    server->down_until_ms = now_ms + server->origin->route->fail_timeout_ms;
+}
+
+static void on_check_head(struct origin_exchange *check, const struct http1_reply *reply)
+{
+    struct origin_server *server = check->server;
+
+    if (reply->status < 200)
+        return;
+    if (server->sick != (reply->status >= 400))
+        log_info("origin %s: its check answers %d", server->url, reply->status);
+    server->sick = reply->status >= 400;
+    if (!server->sick)
+        origin_server_good(server);
+}
+
+static void on_check_body(struct origin_exchange *check, struct slice piece)
+{
+    (void)check;
+    (void)piece;
+}
+
+static void on_check_end(struct origin_exchange *check, int err)
+{
+    struct origin_server *server = check->server;
+
+    server->checking = false;
+    if (err == ERR_OK)
+        return;
+    if (!server->sick)
+        log_warn("origin %s: its check failed: %s", server->url, check->error);
+    server->sick = true;
+}
+
+static void begin_check(struct origin_server *server)
+{
+    struct origin *origin = server->origin;
+
+    if (server->checking || origin->route->health_path[0] == '\0')
+        return;
+    server->check = (struct origin_exchange){.head = buf_slice(&origin->check_head),
+                                             .on_head = on_check_head,
+                                             .on_body = on_check_body,
+                                             .on_end = on_check_end,
+                                             .origin = origin,
+                                             .server = server,
+                                             .tries = UINT32_MAX / 2};
+    list_init(&server->check.link);
+    server->checking = origin_conn_send(server, &server->check) == ERR_OK;
+}
+
+void origin_server_tick(struct origin_server *server, uint64_t now_ms)
+{
+    uint64_t every_ms = server->n_addresses > 0 ? LOOKUP_EVERY_MS : LOOKUP_RETRY_MS;
+    struct origin *origin = server->origin;
+
+    if (now_ms >= server->looked_ms + every_ms)
+        origin_server_look(server);
+    if (now_ms >= origin->checked_ms + origin->route->health_interval_ms)
+        begin_check(server);
+}

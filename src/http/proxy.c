@@ -1,0 +1,322 @@
+/* Routes, and what kind of request this is. */
+#include "http/proxy_impl.h"
+
+#include "common/addr.h"
+#include "common/glob.h"
+
+#include <stdlib.h>
+
+static int route_open(struct proxy *proxy, struct site_route *route,
+                      const struct config_route *config, struct errmsg *msg)
+{
+    const struct config *all = proxy->heritage->config;
+    size_t value_max;
+
+    route->config = config;
+    route->cache = caches_find(proxy->caches, slice_cstr(config->cache));
+    if (route->cache == NULL)
+        return err_set(msg, ERR_INVALID, "there is no cache \"%s\"", config->cache);
+    value_max = zone_value_max(cache_zone(route->cache));
+    if (all->limits.value_bytes != 0 && all->limits.value_bytes < value_max)
+        value_max = all->limits.value_bytes;
+    route->object_max = config->object_bytes < value_max ? config->object_bytes : value_max;
+    route->rules = (struct freshness_rules){
+        .ttl_s = (int64_t)config->ttl_ms / 1000,
+        .ttl_max_s = (int64_t)config->ttl_max_ms / 1000,
+        .stale_if_error_s = (int64_t)config->stale_if_error_ms / 1000,
+        .set_cookie = config->store_set_cookie,
+    };
+    return origin_create(proxy->loop, config, &all->limits, &route->origin, msg);
+}
+
+int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *heritage,
+                 struct proxy **out, struct errmsg *msg)
+{
+    const struct config *config = heritage->config;
+    struct proxy *proxy = calloc(1, sizeof(*proxy));
+
+    if (proxy != NULL)
+        proxy->routes = calloc(config->n_routes + 1, sizeof(*proxy->routes));
+    if (proxy == NULL || proxy->routes == NULL) {
+        free(proxy);
+        return err_set(msg, ERR_NOMEM, "no memory for the routes");
+    }
+    proxy->loop = loop;
+    proxy->caches = caches;
+    proxy->heritage = heritage;
+    list_init(&proxy->all);
+    for (size_t i = 0; i < FLIGHT_BUCKETS; i++)
+        list_init(&proxy->flights[i]);
+    for (size_t i = 0; i < config->n_routes; i++) {
+        int status = route_open(proxy, &proxy->routes[i], &config->routes[i], msg);
+
+        if (status != ERR_OK)
+            return status; /* the worker ends; its handles go with it */
+        proxy->n_routes++;
+    }
+    *out = proxy;
+    return ERR_OK;
+}
+
+void proxy_destroy(struct proxy *proxy)
+{
+    if (proxy == NULL)
+        return;
+    proxy->closing = true;
+    LIST_EACH_SAFE (node, next, &proxy->all) {
+        struct flight *flight = LIST_ENTRY(node, struct flight, all);
+
+        if (!flight->ended)
+            origin_cancel(&flight->io);
+        flight_close(flight);
+    }
+    for (size_t i = 0; i < proxy->n_routes; i++)
+        origin_destroy(proxy->routes[i].origin);
+    free(proxy->routes);
+    free(proxy);
+}
+
+/* ---- routes ---- */
+
+static bool host_fits(const struct config_route *route, struct slice host)
+{
+    char name[ADDR_HOST_MAX];
+    size_t len = 0;
+
+    if (route->host[0] == '\0')
+        return true;
+    for (; len < host.len && len < sizeof(name); len++) {
+        char c = host.data[len];
+
+        if (c == ':' && (host.data[0] != '[' || memchr(name, ']', len) != NULL))
+            break;
+        name[len] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    return glob_match(slice_cstr(route->host), slice_make(name, len));
+}
+
+static bool path_fits(const struct config_route *route, struct slice path)
+{
+    struct slice pattern = slice_cstr(route->path);
+
+    return strpbrk(route->path, "*?") != NULL ? glob_match(pattern, path)
+                                              : slice_starts(path, pattern);
+}
+
+static struct site_route *find_route(struct proxy *proxy, struct slice host, struct slice path)
+{
+    for (size_t i = 0; i < proxy->n_routes; i++)
+        if (host_fits(proxy->routes[i].config, host) && path_fits(proxy->routes[i].config, path))
+            return &proxy->routes[i];
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+enum proxy_result proxy_fail(struct proxy_exchange *exchange, int status, const char *why)
+{
+    respond_own(exchange, status, why);
+    return PROXY_ANSWERED;
+}
+
+static bool has_cookie(const struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+    struct field_walk walk = field_walk(exchange->fields, "Cookie");
+    struct slice line;
+
+    while (config->n_bypass_cookies > 0 && field_next(&walk, &line)) {
+        while (line.len > 0) {
+            size_t len = 0, name_len = 0;
+
+            while (line.len > 0 && (line.data[0] == ' ' || line.data[0] == ';'))
+                line = slice_make(line.data + 1, line.len - 1);
+            while (len < line.len && line.data[len] != ';')
+                len++;
+            while (name_len < len && line.data[name_len] != '=')
+                name_len++;
+            for (size_t i = 0; i < config->n_bypass_cookies; i++)
+                if (glob_match(slice_cstr(config->bypass_cookies[i]),
+                               slice_make(line.data, name_len)))
+                    return true;
+            line = slice_make(line.data + len, line.len - len);
+        }
+    }
+    return false;
+}
+
+/* Why a GET or HEAD is not answered from the cache; NULL: it may be. */
+static const char *bypass_reason(const struct proxy_exchange *exchange)
+{
+    const struct http1_request *request = exchange->request;
+    struct fields fields = exchange->fields;
+
+    if (request->has_body)
+        return "request";
+    if (field_get(fields, "If-Match").data != NULL ||
+        field_get(fields, "If-Unmodified-Since").data != NULL)
+        return "request";
+    if (has_cookie(exchange))
+        return "bypass";
+    if (buf_len(&exchange->key) > exchange->proxy->heritage->config->limits.key_bytes)
+        return "bypass";
+    return NULL;
+}
+
+static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
+{
+    exchange->proxy = proxy;
+    exchange->route = NULL;
+    exchange->fields = (struct fields){exchange->request->headers, exchange->request->n_headers};
+    buf_truncate(&exchange->key, 0);
+    buf_truncate(&exchange->names, 0);
+    buf_truncate(&exchange->found, 0);
+    exchange->generation = 0;
+    exchange->page_len = 0;
+    exchange->broken = false;
+    exchange->status = 0;
+    exchange->has_found = false;
+    exchange->cacheable = false;
+    exchange->coalesced = false;
+    exchange->woken = false;
+    exchange->head_only = exchange->request->method == HTTP1_HEAD;
+    exchange->looks = 0;
+    exchange->forward = NULL;
+    exchange->lookup = NULL;
+    exchange->flight = NULL;
+    exchange->at = 0;
+    exchange->end = UINT64_MAX;
+    exchange->head_sent = false;
+    exchange->chunked = false;
+    exchange->flushed = false;
+    list_init(&exchange->link);
+}
+
+static struct slice host_of(const struct proxy_exchange *exchange)
+{
+    const struct http1_request *request = exchange->request;
+
+    return request->authority.len > 0 ? request->authority : field_get(exchange->fields, "Host");
+}
+
+static struct slice query_of(const struct http1_request *request)
+{
+    bool marked = memchr(request->target.data, '?', request->target.len) != NULL;
+
+    return marked ? request->query : slice_make(NULL, 0);
+}
+
+/* What cannot be forwarded with one meaning (RFC 9112 section 3.2). */
+static const char *refuse_target(const struct proxy_exchange *exchange, int *status)
+{
+    const struct http1_request *request = exchange->request;
+    struct slice host = host_of(exchange);
+
+    *status = 400;
+    if (slice_eq(request->method_name, SLICE_LIT("CONNECT"))) {
+        *status = 501;
+        return "CONNECT is not for a site";
+    }
+    if (host.len == 0 && request->minor == 0)
+        return "a request without a host";
+    if (!message_host_valid(host))
+        return "the Host is no host name";
+    if (request->path.data[0] != '/' &&
+        !(request->method == HTTP1_OPTIONS && slice_eq(request->target, SLICE_LIT("*"))))
+        return "the target is no path";
+    for (size_t i = 0; i < request->target.len; i++)
+        if (request->target.data[i] == '#' || (unsigned char)request->target.data[i] <= ' ' ||
+            (unsigned char)request->target.data[i] >= 0x7f)
+            return "the target has a byte that must be percent-encoded";
+    return NULL;
+}
+
+static bool is_safe(const struct http1_request *request)
+{
+    return request->method == HTTP1_GET || request->method == HTTP1_HEAD ||
+           request->method == HTTP1_OPTIONS || slice_eq(request->method_name, SLICE_LIT("TRACE")) ||
+           slice_eq(request->method_name, SLICE_LIT("PROPFIND")) ||
+           slice_eq(request->method_name, SLICE_LIT("REPORT"));
+}
+
+/* Straight to the origin. */
+static enum proxy_result pass(struct proxy_exchange *exchange, const char *why)
+{
+    exchange->forward = why;
+    if (field_lists(exchange->fields, "Cache-Control", "only-if-cached"))
+        return proxy_fail(exchange, 504, "only-if-cached, and nothing is");
+    return flight_begin(exchange, 0, false);
+}
+
+static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *exchange)
+{
+    const struct http1_request *request = exchange->request;
+    const struct config_route *config;
+    const char *why;
+    int status;
+
+    reset(proxy, exchange);
+    why = refuse_target(exchange, &status);
+    if (why != NULL) {
+        exchange->keep_alive = false;
+        return proxy_fail(exchange, status, why);
+    }
+    exchange->route = find_route(proxy, host_of(exchange), request->path);
+    if (exchange->route == NULL)
+        return proxy_fail(exchange, 404, "no route is for this host and path");
+    config = exchange->route->config;
+    if (message_key(host_of(exchange), request->path, query_of(request), config->ignore_query,
+                    config->n_ignore_query, config->sort_query, &exchange->key) != ERR_OK)
+        return proxy_fail(exchange, 503, "no memory for this request");
+    exchange->page_len = buf_len(&exchange->key);
+    if (request->method != HTTP1_GET && request->method != HTTP1_HEAD)
+        return pass(exchange, is_safe(request) ? "method" : "method-unsafe");
+    why = bypass_reason(exchange);
+    if (why != NULL)
+        return pass(exchange, why);
+    exchange->cacheable = true;
+    return lookup_begin(exchange);
+}
+
+enum proxy_result proxy_begin(struct proxy *proxy, struct proxy_exchange *exchange)
+{
+    enum proxy_result result;
+
+    exchange->beginning = true;
+    exchange->answered = false;
+    result = begin(proxy, exchange);
+    exchange->beginning = false;
+    return exchange->answered ? PROXY_ANSWERED : result;
+}
+
+void proxy_body(struct proxy_exchange *exchange, struct slice piece, bool last)
+{
+    if (exchange->flight != NULL)
+        flight_body(exchange, piece, last);
+}
+
+bool proxy_wants_body(const struct proxy_exchange *exchange)
+{
+    return exchange->flight == NULL || exchange->flight->writable || exchange->flight->ended;
+}
+
+void proxy_drained(struct proxy_exchange *exchange)
+{
+    if (exchange->flight != NULL && exchange->head_sent)
+        respond_pump(exchange);
+}
+
+void proxy_cancel(struct proxy_exchange *exchange)
+{
+    if (exchange->lookup != NULL)
+        lookup_cancel(exchange);
+    if (exchange->flight != NULL)
+        flight_leave(exchange);
+}
+
+void proxy_exchange_fini(struct proxy_exchange *exchange)
+{
+    buf_fini(&exchange->key);
+    buf_fini(&exchange->names);
+    buf_fini(&exchange->found);
+}

@@ -1,0 +1,354 @@
+/* The cache's answer to a GET or HEAD, and what follows from it. */
+#include "http/proxy_impl.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+/* A look that had to wait. It outlives the exchange when the client goes away meanwhile: then what
+ * it brings is given back. */
+struct lookup {
+    struct cache_op op;
+    struct cache_sink sink;
+    struct buf value;
+    struct buf key;
+    struct cache *cache;
+    struct proxy_exchange *exchange; /* NULL: gone */
+};
+
+/* The look that answers at once copies into the response's room. */
+struct direct {
+    struct cache_sink sink;
+    struct proxy_exchange *exchange;
+    char *place;
+    size_t len;
+};
+
+static char *place_direct(struct cache_sink *sink, const struct cache_info *info)
+{
+    struct direct *direct = LIST_ENTRY(sink, struct direct, sink);
+    struct buf *out = direct->exchange->owner->out(direct->exchange);
+    char *room = buf_reserve(out, RESPOND_ROOM + info->value_len);
+
+    direct->place = room == NULL ? NULL : room + RESPOND_ROOM;
+    direct->len = info->value_len;
+    return direct->place;
+}
+
+static char *place_value(struct cache_sink *sink, const struct cache_info *info)
+{
+    struct lookup *lookup = LIST_ENTRY(sink, struct lookup, sink);
+
+    char *room;
+
+    buf_truncate(&lookup->value, 0);
+    room = buf_reserve(&lookup->value, info->value_len + 1);
+    if (room != NULL)
+        buf_commit(&lookup->value, info->value_len);
+    return room;
+}
+
+bool lookup_variant(struct proxy_exchange *exchange)
+{
+    uint64_t key_max = exchange->proxy->heritage->config->limits.key_bytes;
+
+    buf_truncate(&exchange->key, exchange->page_len);
+    return vary_key(buf_slice(&exchange->names), exchange->generation, exchange->fields,
+                    &exchange->key) == ERR_OK &&
+           buf_len(&exchange->key) <= key_max;
+}
+
+static void give_back(struct proxy_exchange *exchange, uint64_t lease)
+{
+    if (lease != 0)
+        (void)cache_fail(exchange->route->cache, buf_slice(&exchange->key), lease, 0, NULL);
+}
+
+static struct cache_fetch how_to_fetch(const struct proxy_exchange *exchange, bool stale_too)
+{
+    const struct config_route *config = exchange->route->config;
+
+    return (struct cache_fetch){
+        .lease_ms =
+            config->connect_timeout_ms + config->first_byte_timeout_ms + config->idle_timeout_ms,
+        .wait_ms = config->lease_wait_ms,
+        .stale_ms = stale_too ? UINT32_MAX : 0,
+    };
+}
+
+/* ---- what the client says, where the route lets it count ---- */
+
+enum reuse { REUSE_FRESH, REUSE_STALE, REUSE_VALIDATE };
+
+/* Whether this object may be used as it is (RFC 9111 section 4). */
+static enum reuse judge(const struct proxy_exchange *exchange, const struct object_head *head,
+                        int64_t now_ms)
+{
+    int64_t ttl_s = object_ttl_s(head, now_ms);
+    struct cachecontrol cc;
+
+    if ((head->flags & OBJECT_ALWAYS_VALIDATE) != 0)
+        return REUSE_VALIDATE;
+    if (exchange->route->config->honor_client) {
+        cc = cachecontrol_parse(exchange->fields, "Cache-Control");
+        if (cc.no_cache || (!cc.present && field_lists(exchange->fields, "Pragma", "no-cache")))
+            return REUSE_VALIDATE;
+        if (cc.max_age != CACHECONTROL_NONE && object_age_s(head, now_ms) > cc.max_age)
+            return REUSE_VALIDATE;
+        if (cc.min_fresh != CACHECONTROL_NONE && ttl_s < cc.min_fresh)
+            return REUSE_VALIDATE;
+        if (cc.max_stale != CACHECONTROL_NONE && ttl_s <= 0 && -ttl_s <= cc.max_stale &&
+            (head->flags & OBJECT_NEVER_STALE) == 0)
+            return REUSE_FRESH;
+    }
+    if (ttl_s > 0)
+        return REUSE_FRESH;
+    return -ttl_s < head->while_revalidate_s ? REUSE_STALE : REUSE_VALIDATE;
+}
+
+static bool only_if_cached(const struct proxy_exchange *exchange)
+{
+    return cachecontrol_parse(exchange->fields, "Cache-Control").only_if_cached;
+}
+
+/* ---- to the origin ---- */
+
+static enum proxy_result ask_origin(struct proxy_exchange *exchange, uint64_t lease, bool join,
+                                    const char *why)
+{
+    if (exchange->forward == NULL)
+        exchange->forward = why;
+    if (only_if_cached(exchange)) {
+        give_back(exchange, lease);
+        return proxy_fail(exchange, 504, "only-if-cached, and nothing is");
+    }
+    return flight_begin(exchange, lease, join);
+}
+
+/* ---- what was found ---- */
+
+static enum proxy_result look(struct proxy_exchange *exchange);
+static enum proxy_result wait_for_other(struct proxy_exchange *exchange);
+
+static void keep_found(struct proxy_exchange *exchange, struct slice value)
+{
+    buf_truncate(&exchange->found, 0);
+    exchange->has_found = buf_append(&exchange->found, value.data, value.len) == ERR_OK;
+}
+
+static enum proxy_result found_variants(struct proxy_exchange *exchange,
+                                        const struct object *object, uint64_t lease)
+{
+    give_back(exchange, lease);        /* the marker is past its time: it will be written anew */
+    if (buf_len(&exchange->names) > 0) /* a marker under a variant's key: not ours */
+        return ask_origin(exchange, 0, false, "bypass");
+    exchange->generation = object->head.generation;
+    if (buf_append(&exchange->names, object->lines.data, object->lines.len) != ERR_OK ||
+        !lookup_variant(exchange)) {
+        exchange->cacheable = false;
+        return ask_origin(exchange, 0, false, "bypass");
+    }
+    return look(exchange);
+}
+
+static enum proxy_result found_page(struct proxy_exchange *exchange, struct slice value,
+                                    char *place, const struct object *object, uint64_t lease)
+{
+    enum reuse reuse = judge(exchange, &object->head, (int64_t)clock_wall_ms());
+
+    if (reuse == REUSE_VALIDATE) {
+        keep_found(exchange, value);
+        /* What must always be asked about is asked about by everyone, without waiting in line. */
+        if (lease != 0 || (object->head.flags & OBJECT_ALWAYS_VALIDATE) != 0 ||
+            object_ttl_s(&object->head, (int64_t)clock_wall_ms()) > 0)
+            return ask_origin(exchange, lease, lease != 0, "stale");
+        exchange->forward = "stale";
+        return wait_for_other(exchange);
+    }
+    if (reuse == REUSE_STALE && lease != 0)
+        flight_refresh(exchange, value, lease);
+    else
+        give_back(exchange, lease);
+    if (place != NULL)
+        respond_placed(exchange, place, object, NULL);
+    else
+        respond_object(exchange, value, NULL);
+    return PROXY_ANSWERED;
+}
+
+static enum proxy_result found(struct proxy_exchange *exchange, struct slice value, char *place,
+                               const struct cache_info *info)
+{
+    struct object object;
+
+    if (!object_parse(value, &object))
+        return ask_origin(exchange, info->lease, false, "bypass");
+    switch (object.head.kind) {
+    case OBJECT_VARIES:
+        return found_variants(exchange, &object, info->lease);
+    case OBJECT_PASS:
+        return ask_origin(exchange, info->lease, info->lease != 0, "bypass");
+    default:
+        return found_page(exchange, value, place, &object, info->lease);
+    }
+}
+
+static enum proxy_result missing(struct proxy_exchange *exchange, uint64_t lease)
+{
+    const char *why = buf_len(&exchange->names) > 0 ? "vary-miss" : "uri-miss";
+
+    return ask_origin(exchange, lease, lease != 0, why);
+}
+
+/* ---- waiting ---- */
+
+static enum proxy_result took(struct proxy_exchange *exchange, enum cache_status status,
+                              const struct cache_info *info, struct slice value)
+{
+    if (status == CACHE_OK)
+        return found(exchange, value, NULL, info);
+    if (status == CACHE_MISS)
+        return missing(exchange, info->lease);
+    /* It takes too long, or there is no way to wait: one of this worker's asks for all of them. */
+    if (status == CACHE_BUSY) {
+        struct flight *flight = flight_find(exchange);
+
+        return flight != NULL ? flight_join(flight, exchange)
+                              : ask_origin(exchange, 0, true, "uri-miss");
+    }
+    exchange->cacheable = false;
+    return ask_origin(exchange, 0, false, "bypass");
+}
+
+static void on_looked(struct cache_op *op, enum cache_status status)
+{
+    struct lookup *lookup = LIST_ENTRY(op, struct lookup, op);
+    struct proxy_exchange *exchange = lookup->exchange;
+
+    if (exchange == NULL) {
+        if ((status == CACHE_OK || status == CACHE_MISS) && op->info.lease != 0)
+            (void)cache_fail(lookup->cache, buf_slice(&lookup->key), op->info.lease, 0, NULL);
+    } else {
+        exchange->lookup = NULL;
+        exchange->woken = true;
+        if (took(exchange, status, &op->info, buf_slice(&lookup->value)) == PROXY_ANSWERED)
+            respond_done(exchange);
+    }
+    buf_fini(&lookup->value);
+    buf_fini(&lookup->key);
+    free(lookup);
+}
+
+/* Whoever has the lease is waited for, or joined where that is one of this worker's. */
+static enum proxy_result wait_for_other(struct proxy_exchange *exchange)
+{
+    struct flight *flight = flight_find(exchange);
+    struct cache_fetch how = how_to_fetch(exchange, !exchange->has_found);
+    struct lookup *lookup;
+    enum cache_status status;
+    struct cache_info info;
+
+    if (flight != NULL)
+        return flight_join(flight, exchange);
+    lookup = calloc(1, sizeof(*lookup));
+    if (lookup == NULL ||
+        buf_append(&lookup->key, buf_head(&exchange->key), buf_len(&exchange->key)) != ERR_OK) {
+        free(lookup);
+        return proxy_fail(exchange, 503, "no memory for this request");
+    }
+    lookup->op.done = on_looked;
+    lookup->sink.place = place_value;
+    lookup->cache = exchange->route->cache;
+    lookup->exchange = exchange;
+    exchange->lookup = lookup;
+    status = cache_fetch(lookup->cache, buf_slice(&lookup->key), &how, &lookup->sink, &lookup->op,
+                         &info);
+    if (status == CACHE_PENDING)
+        return PROXY_PENDING;
+    exchange->lookup = NULL;
+    {
+        struct buf value = lookup->value;
+        enum proxy_result result;
+
+        result = took(exchange, status, &info, buf_slice(&value));
+        buf_fini(&value);
+        buf_fini(&lookup->key);
+        free(lookup);
+        return result;
+    }
+}
+
+void lookup_cancel(struct proxy_exchange *exchange)
+{
+    exchange->lookup->exchange = NULL;
+    exchange->lookup = NULL;
+}
+
+/* ---- looking ---- */
+
+static enum proxy_result look(struct proxy_exchange *exchange)
+{
+    struct direct direct = {.sink.place = place_direct, .exchange = exchange};
+    struct cache_fetch how = how_to_fetch(exchange, true);
+    struct cache *cache = exchange->route->cache;
+    struct slice key = buf_slice(&exchange->key);
+    struct cache_info info = {0};
+    enum cache_status status;
+
+    if (++exchange->looks > PROXY_LOOKS_MAX) {
+        exchange->cacheable = false;
+        return ask_origin(exchange, 0, false, "bypass");
+    }
+    /* HEAD takes what is there; it computes nothing that could be stored, so it gets no lease. */
+    if (exchange->head_only)
+        status = cache_get(cache, key, &direct.sink, NULL, &info);
+    else
+        status = cache_fetch(cache, key, &how, &direct.sink, NULL, &info);
+    if (status == CACHE_OK)
+        return found(exchange, slice_make(direct.place, direct.len), direct.place, &info);
+    if (status == CACHE_MISS || exchange->head_only)
+        return missing(exchange, info.lease);
+    if (status == CACHE_WAIT || status == CACHE_BUSY)
+        return wait_for_other(exchange);
+    exchange->cacheable = false;
+    return ask_origin(exchange, 0, false, "bypass");
+}
+
+/* The header fields that the route makes part of every key. */
+static bool add_key_headers(struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+
+    for (size_t i = 0; i < config->n_key_headers; i++) {
+        struct slice name = slice_cstr(config->key_headers[i]);
+
+        if (vary_key(name, 0, exchange->fields, &exchange->key) != ERR_OK)
+            return false;
+    }
+    exchange->page_len = buf_len(&exchange->key);
+    return exchange->page_len <= exchange->proxy->heritage->config->limits.key_bytes;
+}
+
+enum proxy_result lookup_begin(struct proxy_exchange *exchange)
+{
+    if (!add_key_headers(exchange)) {
+        exchange->cacheable = false;
+        return ask_origin(exchange, 0, false, "bypass");
+    }
+    if (exchange->route->config->honor_client &&
+        cachecontrol_parse(exchange->fields, "Cache-Control").no_store) {
+        exchange->cacheable = false;
+        return ask_origin(exchange, 0, false, "request");
+    }
+    return look(exchange);
+}
+
+void lookup_again(struct proxy_exchange *exchange)
+{
+    buf_truncate(&exchange->key, exchange->page_len);
+    buf_truncate(&exchange->names, 0);
+    exchange->has_found = false;
+    exchange->forward = NULL;
+    if (look(exchange) == PROXY_ANSWERED)
+        respond_done(exchange);
+}

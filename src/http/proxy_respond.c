@@ -1,0 +1,480 @@
+/* Responses to clients: heads with Age and Cache-Status (RFC 9211), parts, 304s, bodies as they
+ * come.
+ */
+#include "http/proxy_impl.h"
+
+#include "common/clock.h"
+
+#include <stdio.h>
+
+#define PIECE_BYTES 65536 /* put into the output at once */
+
+/* What a head says beside the stored lines. */
+struct head {
+    int status;
+    struct slice reason;
+    int64_t age_s;   /* -1: no Age */
+    uint64_t length; /* of what is sent; UINT64_MAX: not said */
+    bool chunked;
+    uint64_t first, last, size; /* a 206: the range; size 0: none */
+    const char *cache;          /* Cache-Status */
+};
+
+/* Write it; returns its length, at most room. */
+static size_t write_head(const struct proxy_exchange *exchange, const struct head *head, char *to,
+                         size_t room)
+{
+    size_t n;
+    struct slice reason = head->reason;
+
+    if (reason.len == 0)
+        reason = slice_cstr(http1_reason(head->status));
+    if (reason.len > 256)
+        reason.len = 256;
+    n = (size_t)snprintf(to, room, "HTTP/1.1 %d %.*s\r\nCache-Status: " MESSAGE_NAME "; %s\r\n",
+                         head->status, (int)reason.len, reason.data, head->cache);
+    if (head->age_s >= 0)
+        n += (size_t)snprintf(to + n, room - n, "Age: %lld\r\n", (long long)head->age_s);
+    if (head->size > 0)
+        n += (size_t)snprintf(to + n, room - n, "Content-Range: bytes %llu-%llu/%llu\r\n",
+                              (unsigned long long)head->first, (unsigned long long)head->last,
+                              (unsigned long long)head->size);
+    if (head->chunked)
+        n += (size_t)snprintf(to + n, room - n, "Transfer-Encoding: chunked\r\n");
+    else if (head->length != UINT64_MAX)
+        n += (size_t)snprintf(to + n, room - n, "Content-Length: %llu\r\n",
+                              (unsigned long long)head->length);
+    if (!exchange->keep_alive)
+        n += (size_t)snprintf(to + n, room - n, "Connection: close\r\n");
+    else if (exchange->request->minor == 0)
+        n += (size_t)snprintf(to + n, room - n, "Connection: keep-alive\r\n");
+    return n;
+}
+
+static void broken(struct proxy_exchange *exchange)
+{
+    exchange->broken = true;
+    exchange->keep_alive = false;
+}
+
+static int append_head(struct proxy_exchange *exchange, const struct head *head)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    char *to = buf_reserve(out, RESPOND_ROOM);
+
+    exchange->status = head->status;
+    if (to == NULL)
+        return ERR_NOMEM;
+    buf_commit(out, write_head(exchange, head, to, RESPOND_ROOM));
+    return ERR_OK;
+}
+
+void respond_done(struct proxy_exchange *exchange)
+{
+    if (exchange->flight != NULL)
+        flight_leave(exchange);
+    if (exchange->beginning)
+        exchange->answered = true;
+    else
+        exchange->owner->done(exchange);
+}
+
+/* ---- from an object ---- */
+
+/* Fields of a 304 (RFC 9110 section 15.4.5): none that describe the content. */
+static int append_slim(struct buf *out, struct slice lines)
+{
+    struct http1_header list[PROXY_FIELDS_MAX];
+    size_t n = object_fields(lines, list, PROXY_FIELDS_MAX);
+    int status = ERR_OK;
+
+    for (size_t i = 0; i < n && status == ERR_OK; i++) {
+        bool content = list[i].name.len > 8 && strncasecmp(list[i].name.data, "content-", 8) == 0 &&
+                       !slice_ieq(list[i].name, "content-location") &&
+                       !slice_ieq(list[i].name, "content-security-policy");
+
+        if (!content)
+            status = message_line(out, list[i].name, list[i].value);
+    }
+    return status == ERR_OK ? buf_append(out, "\r\n", 2) : status;
+}
+
+static struct validators validators_of(const struct object *object)
+{
+    return (struct validators){.etag = object_etag(object),
+                               .modified_s = object->head.modified_s,
+                               .date_s = object->head.date_s,
+                               .now_s = (int64_t)clock_wall_ms() / 1000};
+}
+
+/* Cache-Status of a hit: how long it is fresh yet. */
+static const char *hit_text(const struct object_head *head, int64_t now_ms, char text[64])
+{
+    snprintf(text, 64, "hit; ttl=%lld", (long long)object_ttl_s(head, now_ms));
+    return text;
+}
+
+/* Decide what is sent of the object; false: the whole of it. */
+static bool narrow(struct proxy_exchange *exchange, const struct object *object, struct head *head)
+{
+    struct validators stored = validators_of(object);
+    uint64_t size = object->body.len;
+
+    if (object->head.status == 200 || object->head.status == 203) {
+        if (conditional_not_modified(exchange->fields, &stored)) {
+            head->status = 304;
+            head->reason = slice_make("", 0);
+            head->length = UINT64_MAX;
+            return true;
+        }
+        if (object->head.status == 200 && !exchange->head_only) {
+            switch (conditional_range(exchange->fields, &stored, size, &head->first, &head->last)) {
+            case RANGE_PART:
+                head->status = 206;
+                head->reason = slice_make("", 0);
+                head->size = size;
+                head->length = head->last - head->first + 1;
+                return true;
+            case RANGE_OUTSIDE:
+                head->status = 416;
+                head->reason = slice_make("", 0);
+                head->length = 0;
+                return true;
+            case RANGE_NONE:
+                break;
+            }
+        }
+    }
+    return false;
+}
+
+/* Everything but the plain whole: its parts are appended one by one. */
+static void respond_narrow(struct proxy_exchange *exchange, const struct object *object,
+                           const struct head *head)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    int status = append_head(exchange, head);
+
+    if (status == ERR_OK && head->status == 416)
+        status = buf_printf(out, "Content-Range: bytes */%zu\r\n\r\n", object->body.len);
+    else if (status == ERR_OK && head->status == 304)
+        status = append_slim(out, object->lines);
+    else if (status == ERR_OK)
+        status = buf_append(out, object->lines.data, object->lines.len);
+    if (status == ERR_OK && head->status == 206)
+        status = buf_append(out, object->body.data + head->first, (size_t)head->length);
+    if (status != ERR_OK)
+        broken(exchange);
+}
+
+static struct head head_of(struct proxy_exchange *exchange, const struct object *object,
+                           const char *status_text, char text[64])
+{
+    int64_t now_ms = (int64_t)clock_wall_ms();
+
+    (void)exchange;
+    return (struct head){
+        .status = object->head.status,
+        .reason = object->reason,
+        .age_s = object_age_s(&object->head, now_ms),
+        .length = object->head.status == 204 ? UINT64_MAX : object->body.len,
+        .cache = status_text != NULL ? status_text : hit_text(&object->head, now_ms, text),
+    };
+}
+
+void respond_placed(struct proxy_exchange *exchange, char *place, const struct object *object,
+                    const char *status_text)
+{
+    char text[64], bytes[RESPOND_ROOM];
+    struct head head = head_of(exchange, object, status_text, text);
+    struct buf *out = exchange->owner->out(exchange);
+    char *lines = place + (object->lines.data - place);
+    size_t len, rest = object->lines.len + (exchange->head_only ? 0 : object->body.len);
+
+    if (narrow(exchange, object, &head)) {
+        /* The object lies in the room that its parts are appended to. */
+        struct buf whole = {0};
+
+        if (buf_append(&whole, place,
+                       sizeof(object->head) + object->reason.len + object->lines.len +
+                           object->body.len) != ERR_OK)
+            broken(exchange);
+        else
+            respond_object(exchange, buf_slice(&whole), status_text);
+        buf_fini(&whole);
+        return;
+    }
+    len = write_head(exchange, &head, bytes, sizeof(bytes));
+    exchange->status = head.status;
+    memcpy(lines - len, bytes, len);
+    if (buf_len(out) == 0)
+        out->start = out->end = (size_t)(lines - len - out->data);
+    else
+        memmove(out->data + out->end, lines - len, len + rest);
+    buf_commit(out, len + rest);
+}
+
+void respond_object(struct proxy_exchange *exchange, struct slice value, const char *status_text)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    char text[64];
+    struct object object;
+    struct head head;
+
+    if (!object_parse(value, &object)) {
+        broken(exchange);
+        return;
+    }
+    head = head_of(exchange, &object, status_text, text);
+    if (narrow(exchange, &object, &head)) {
+        respond_narrow(exchange, &object, &head);
+        return;
+    }
+    if (append_head(exchange, &head) != ERR_OK ||
+        buf_append(out, object.lines.data,
+                   object.lines.len + (exchange->head_only ? 0 : object.body.len)) != ERR_OK)
+        broken(exchange);
+}
+
+/* ---- our own ---- */
+
+int proxy_refuse(struct buf *out, int status, const char *why)
+{
+    static const char headers[] = "Content-Type: text/plain\r\n"
+                                  "Cache-Status: " MESSAGE_NAME "; detail=refused\r\n";
+    int result = http1_response(out, status, slice_make(headers, sizeof(headers) - 1),
+                                (int64_t)strlen(why) + 1, false);
+
+    return result == ERR_OK ? buf_printf(out, "%s\n", why) : result;
+}
+
+void respond_own(struct proxy_exchange *exchange, int status, const char *why)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    char headers[256];
+    int len = snprintf(headers, sizeof(headers),
+                       "Content-Type: text/plain\r\nCache-Status: " MESSAGE_NAME "%s%s\r\n"
+                       "Cache-Control: no-store\r\n",
+                       exchange->forward != NULL ? "; fwd=" : "",
+                       exchange->forward != NULL ? exchange->forward : "");
+
+    exchange->status = status;
+    if (http1_response(out, status, slice_make(headers, (size_t)len), (int64_t)strlen(why) + 1,
+                       exchange->keep_alive) != ERR_OK ||
+        (!exchange->head_only && buf_printf(out, "%s\n", why) != ERR_OK))
+        broken(exchange);
+}
+
+void respond_failure(struct proxy_exchange *exchange, const struct flight *flight, int err)
+{
+    if (judge_stale(flight)) {
+        respond_object(exchange, buf_slice(&flight->stale), "fwd=stale; detail=origin-unreachable");
+        return;
+    }
+    if (flight->upload && !flight->upload_ended)
+        exchange->keep_alive = false;
+    if (err == ERR_TIMEOUT)
+        respond_own(exchange, 504, "the origin did not answer in time");
+    else if (err == ERR_NOMEM)
+        respond_own(exchange, 503, "no memory for this request");
+    else
+        respond_own(exchange, 502,
+                    err == ERR_PROTOCOL ? "the origin's response made no sense"
+                                        : "the origin cannot be reached");
+}
+
+/* ---- a flight's response, as it comes ---- */
+
+void respond_interim(struct proxy_exchange *exchange, const struct http1_reply *reply)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    struct fields fields = {reply->headers, reply->n_headers};
+    int status;
+
+    /* 100 was answered here; HTTP/1.0 knows no interim responses (RFC 9110 section 15.2). */
+    if (exchange->head_sent || reply->status == 100 || exchange->request->minor == 0)
+        return;
+    status = buf_printf(out, "HTTP/1.1 %d %.*s\r\n", reply->status, (int)reply->reason.len,
+                        reply->reason.data);
+    for (size_t i = 0; i < fields.n && status == ERR_OK; i++)
+        if (!message_is_hop(fields, fields.list[i].name))
+            status = message_line(out, fields.list[i].name, fields.list[i].value);
+    if (status == ERR_OK)
+        status = buf_append(out, "\r\n", 2);
+    if (status != ERR_OK)
+        broken(exchange);
+    exchange->owner->flush(exchange);
+}
+
+static const char *forward_text(const struct proxy_exchange *exchange, char text[128])
+{
+    const struct flight *flight = exchange->flight;
+
+    snprintf(
+        text, 128, "fwd=%s; fwd-status=%d%s%s%s%s",
+        exchange->forward != NULL && strcmp(exchange->forward, "method-unsafe") != 0
+            ? exchange->forward
+            : "method",
+        flight->status, flight->storing ? "; stored" : "", exchange->coalesced ? "; collapsed" : "",
+        !flight->storing && flight->cacheable && flight->freshness.why != NULL ? "; detail=" : "",
+        !flight->storing && flight->cacheable && flight->freshness.why != NULL
+            ? flight->freshness.why
+            : "");
+    return text;
+}
+
+static struct validators validators_in(const struct flight *flight, struct fields fields)
+{
+    return (struct validators){.etag = field_get(fields, "ETag"),
+                               .modified_s = flight->freshness.modified_s,
+                               .date_s = flight->freshness.date_s,
+                               .now_s = (int64_t)clock_wall_ms() / 1000};
+}
+
+/* A response that is stored is also narrowed for the one it was asked for. Returns whether it is a
+ * 304. */
+static bool narrow_flight(struct proxy_exchange *exchange, struct head *head)
+{
+    struct flight *flight = exchange->flight;
+    struct http1_header list[PROXY_FIELDS_MAX];
+    struct fields fields = {.list = list};
+    struct validators stored;
+
+    if (!flight->storing || flight->status != 200)
+        return false;
+    fields.n = object_fields(buf_slice(&flight->lines), list, PROXY_FIELDS_MAX);
+    stored = validators_in(flight, fields);
+    if (conditional_not_modified(exchange->fields, &stored)) {
+        head->status = 304;
+        head->length = UINT64_MAX;
+        head->chunked = false;
+        exchange->end = 0;
+        return true;
+    }
+    if (flight->framing == FRAMING_LENGTH && !exchange->head_only &&
+        conditional_range(exchange->fields, &stored, flight->length, &head->first, &head->last) ==
+            RANGE_PART) {
+        head->status = 206;
+        head->size = flight->length;
+        head->length = head->last - head->first + 1;
+        exchange->at = head->first;
+        exchange->end = head->last + 1;
+    }
+    return false;
+}
+
+static void frame(struct proxy_exchange *exchange, struct head *head)
+{
+    struct flight *flight = exchange->flight;
+
+    head->length = UINT64_MAX;
+    if (flight->framing == FRAMING_NONE) {
+        exchange->end = 0;
+        if (exchange->head_only && flight->length > 0)
+            head->length = flight->length;
+    } else if (flight->framing == FRAMING_LENGTH) {
+        head->length = flight->length;
+        exchange->end = flight->length;
+    } else if (exchange->request->minor > 0) {
+        head->chunked = true;
+    } else {
+        exchange->keep_alive = false;
+    }
+}
+
+void respond_head(struct proxy_exchange *exchange)
+{
+    struct flight *flight = exchange->flight;
+    struct buf *out = exchange->owner->out(exchange);
+    char text[128];
+    struct head head = {.status = flight->status,
+                        .reason = buf_slice(&flight->reason),
+                        .age_s = flight->freshness.age_s > 0 ? flight->freshness.age_s : -1,
+                        .cache = forward_text(exchange, text)};
+    bool slim;
+    int status;
+
+    frame(exchange, &head);
+    slim = narrow_flight(exchange, &head);
+    if (head.status != flight->status)
+        head.reason = slice_make("", 0);
+    if (flight->upload && !flight->upload_ended)
+        exchange->keep_alive = false; /* the rest of its body would be taken for a request */
+    status = append_head(exchange, &head);
+    if (status == ERR_OK && slim) {
+        status = append_slim(out, buf_slice(&flight->lines));
+    } else if (status == ERR_OK) {
+        status = buf_append(out, buf_head(&flight->lines), buf_len(&flight->lines));
+        if (status == ERR_OK)
+            status = buf_append(out, "\r\n", 2);
+    }
+    exchange->chunked = head.chunked;
+    exchange->head_sent = true;
+    if (status != ERR_OK) {
+        broken(exchange);
+        respond_done(exchange);
+        return;
+    }
+    respond_pump(exchange);
+}
+
+static int append_piece(struct proxy_exchange *exchange, struct slice piece)
+{
+    struct buf *out = exchange->owner->out(exchange);
+    int status = ERR_OK;
+
+    if (exchange->chunked)
+        status = buf_printf(out, "%zx\r\n", piece.len);
+    if (status == ERR_OK)
+        status = buf_append(out, piece.data, piece.len);
+    if (status == ERR_OK && exchange->chunked)
+        status = buf_append(out, "\r\n", 2);
+    return status;
+}
+
+static int pump(struct proxy_exchange *exchange)
+{
+    struct flight *flight = exchange->flight;
+    const char *body = buf_head(&flight->data) + flight->body_at;
+    uint64_t stop = flight->received < exchange->end ? flight->received : exchange->end;
+    int status = ERR_OK;
+
+    while (status == ERR_OK && exchange->at < stop && !exchange->owner->congested(exchange)) {
+        uint64_t len = stop - exchange->at;
+
+        if (len > PIECE_BYTES)
+            len = PIECE_BYTES;
+        status =
+            append_piece(exchange, slice_make(body + (exchange->at - flight->base), (size_t)len));
+        exchange->at += len;
+    }
+    return status;
+}
+
+void respond_pump(struct proxy_exchange *exchange)
+{
+    struct flight *flight = exchange->flight;
+    size_t before;
+    bool complete;
+    int status;
+
+    if (!exchange->head_sent)
+        return;
+    before = buf_len(exchange->owner->out(exchange));
+    status = pump(exchange);
+    complete = exchange->at >= exchange->end ||
+               (flight->ended && !flight->failed && exchange->at == flight->received);
+    if (status == ERR_OK && complete && exchange->chunked)
+        status = buf_append(exchange->owner->out(exchange), "0\r\n\r\n", 5);
+    if (status != ERR_OK || (flight->failed && !complete))
+        broken(exchange);
+    if (complete || exchange->broken) {
+        respond_done(exchange);
+        return;
+    }
+    /* Only when there is something to send: this runs after sending, too. */
+    if (buf_len(exchange->owner->out(exchange)) > before || !exchange->flushed)
+        exchange->owner->flush(exchange);
+    exchange->flushed = true;
+    flight_trim(flight);
+}

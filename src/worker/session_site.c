@@ -1,0 +1,300 @@
+/* The session of a site's client: one request after the other through the caching proxy, both
+ * bodies streamed. */
+#include "worker/conn.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+
+/* What a client may leave unread of a response that streams. */
+#define STREAM_BYTES (256 * 1024)
+
+struct session_site {
+    struct conn *conn;
+    struct http1_parser *parser;
+    struct request request; /* in conn->pending while the proxy is at work */
+    struct proxy_exchange exchange;
+    bool pending; /* the exchange is */
+    bool body;    /* the request's body is still to come, or its end */
+    bool leave;   /* 100 Continue is to be sent before it */
+    bool partial; /* part of a request was taken */
+};
+
+static struct session_site *session_of(struct proxy_exchange *exchange)
+{
+    return LIST_ENTRY(exchange, struct session_site, exchange);
+}
+
+/* ---- what the proxy asks of its owner ---- */
+
+static struct buf *on_out(struct proxy_exchange *exchange)
+{
+    struct session_site *session = session_of(exchange);
+
+    return session->pending ? request_out(&session->request) : conn_out(session->conn);
+}
+
+static bool on_congested(struct proxy_exchange *exchange)
+{
+    return buf_len(on_out(exchange)) >= STREAM_BYTES;
+}
+
+static void on_flush(struct proxy_exchange *exchange)
+{
+    conn_flush_later(session_of(exchange)->conn);
+}
+
+static void on_want_body(struct proxy_exchange *exchange)
+{
+    conn_resume(session_of(exchange)->conn);
+}
+
+static void count(struct session_site *session)
+{
+    worker_count_request(session->conn->worker);
+    session->exchange.request = NULL;
+}
+
+/* The response is complete, or will not be. */
+static void on_done(struct proxy_exchange *exchange)
+{
+    struct session_site *session = session_of(exchange);
+    struct conn *conn = session->conn;
+    bool broken = exchange->broken;
+
+    session->pending = false;
+    count(session);
+    if ((!exchange->keep_alive || session->body) && !conn->closing) {
+        conn->closing = true;
+        buf_fini(&conn->in);
+    }
+    http1_parser_reset(session->parser);
+    request_finish(&session->request);
+    if (broken)
+        conn_abort(conn, "its response was cut off");
+}
+
+static const struct proxy_owner owner = {.out = on_out,
+                                         .congested = on_congested,
+                                         .flush = on_flush,
+                                         .want_body = on_want_body,
+                                         .done = on_done};
+
+/* ---- a session ---- */
+
+static int session_open(struct conn *conn)
+{
+    const struct config_limits *limits = &conn->worker->heritage->config->limits;
+    struct http1_limits bounds = {.line_bytes = limits->http_line_bytes,
+                                  .header_bytes = limits->http_header_bytes,
+                                  .header_count = limits->http_header_count,
+                                  .body_bytes = limits->http_body_bytes,
+                                  .stream = true};
+    struct session_site *session = calloc(1, sizeof(*session));
+
+    if (session == NULL)
+        return ERR_NOMEM;
+    session->conn = conn;
+    session->parser = http1_parser_create(&bounds);
+    if (session->parser == NULL) {
+        free(session);
+        return ERR_NOMEM;
+    }
+    session->exchange.owner = &owner;
+    conn->session = session;
+    return ERR_OK;
+}
+
+static void session_close(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+
+    if (session == NULL)
+        return;
+    if (session->pending)
+        proxy_cancel(&session->exchange);
+    proxy_exchange_fini(&session->exchange);
+    http1_parser_destroy(session->parser);
+    buf_fini(&session->request.reply);
+    buf_fini(&session->request.after);
+    free(session);
+    conn->session = NULL;
+}
+
+static bool session_busy(const struct conn *conn)
+{
+    const struct session_site *session = conn->session;
+
+    return session->partial || session->pending || session->body;
+}
+
+static void session_drained(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+
+    if (session->pending)
+        proxy_drained(&session->exchange);
+}
+
+/* The request is part of the session. */
+static void request_keep(struct request *request)
+{
+    (void)request;
+}
+
+static enum session_result refuse(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    const char *why;
+    int status = http1_error(session->parser, &why);
+
+    worker_count_request(conn->worker);
+    if (proxy_refuse(conn_out(conn), status, why) != ERR_OK)
+        conn_abort(conn, "no memory for a refusal");
+    return SESSION_CLOSE;
+}
+
+/* A whole head has come. */
+static enum session_result begin(struct conn *conn, const struct http1_request *request)
+{
+    struct session_site *session = conn->session;
+    struct proxy_exchange *exchange = &session->exchange;
+
+    exchange->request = request;
+    exchange->peer = conn->peer;
+    exchange->keep_alive = request->keep_alive && !conn->worker->draining;
+    session->leave = request->expect_continue && request->has_body;
+    session->body = true;
+    if (proxy_begin(conn->worker->proxy, exchange) == PROXY_PENDING) {
+        session->request = (struct request){.free = request_keep};
+        session->pending = true;
+        request_start(conn, &session->request);
+        return SESSION_MORE;
+    }
+    /* Nobody takes the body of a request that is answered already. */
+    if (request->has_body)
+        exchange->keep_alive = false;
+    else
+        session->body = false;
+    if (!session->body) {
+        struct slice piece;
+        size_t used;
+
+        (void)http1_parse_body(session->parser, slice_make("", 0), &used, &piece);
+    }
+    count(session);
+    if (exchange->broken)
+        conn_abort(conn, "no memory for its response");
+    return exchange->keep_alive ? SESSION_MORE : SESSION_CLOSE;
+}
+
+/* The head of the next request, at most max bytes of input. */
+static enum session_result take_head(struct conn *conn, uint64_t max, size_t *used)
+{
+    struct session_site *session = conn->session;
+    struct slice input = buf_slice(&conn->in);
+    const struct http1_request *request = NULL;
+    enum parse_status status;
+
+    if (input.len > max)
+        input.len = (size_t)max;
+    status = http1_parse(session->parser, input, used, &request);
+    buf_consume(&conn->in, *used);
+    session->partial = status == PARSE_MORE;
+    if (status == PARSE_MORE) {
+        if (conn->header_since_ms == 0)
+            conn->header_since_ms = clock_now_ms();
+        return SESSION_MORE;
+    }
+    conn->header_since_ms = 0;
+    return status == PARSE_OK ? begin(conn, request) : refuse(conn);
+}
+
+/* The body is malformed, or too large. */
+static enum session_result refuse_body(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    struct proxy_exchange *exchange = &session->exchange;
+    const char *why;
+    int status = http1_error(session->parser, &why);
+
+    if (exchange->head_sent) {
+        conn_abort(conn, "the request's body is malformed");
+        return SESSION_CLOSE;
+    }
+    proxy_cancel(exchange);
+    if (proxy_refuse(request_out(&session->request), status, why) != ERR_OK)
+        exchange->broken = true;
+    exchange->keep_alive = false;
+    on_done(exchange);
+    return SESSION_CLOSE;
+}
+
+/* A piece of the body of the request that is with the proxy. */
+static enum session_result take_body(struct conn *conn, size_t *used)
+{
+    struct session_site *session = conn->session;
+    struct slice piece;
+    enum parse_status status =
+        http1_parse_body(session->parser, buf_slice(&conn->in), used, &piece);
+
+    buf_consume(&conn->in, *used);
+    if (status != PARSE_OK && status != PARSE_MORE)
+        return refuse_body(conn);
+    session->body = status == PARSE_MORE;
+    proxy_body(&session->exchange, piece, !session->body);
+    return SESSION_MORE;
+}
+
+static enum session_result feed_body(struct conn *conn, size_t *used)
+{
+    struct session_site *session = conn->session;
+
+    if (session->exchange.request->has_body && !proxy_wants_body(&session->exchange))
+        return SESSION_WAIT;
+    if (session->leave) {
+        session->leave = false;
+        if (buf_printf(request_out(&session->request), "HTTP/1.1 100 %s\r\n\r\n",
+                       http1_reason(100)) != ERR_OK)
+            return SESSION_CLOSE;
+        conn_flush_later(conn);
+    }
+    return take_body(conn, used);
+}
+
+static enum session_result session_input(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    uint64_t budget = conn->worker->heritage->config->limits.pipeline_bytes;
+
+    for (;;) {
+        enum session_result result;
+        size_t used = 0;
+
+        if (session->pending && session->body) {
+            result = feed_body(conn, &used);
+            if (result == SESSION_MORE && session->body && buf_len(&conn->in) == 0)
+                return SESSION_MORE;
+        } else if (session->pending) {
+            return SESSION_WAIT;
+        } else {
+            if (buf_len(&conn->in) == 0)
+                return SESSION_MORE;
+            if (budget == 0 || conn_congested(conn))
+                return SESSION_YIELD;
+            result = take_head(conn, budget, &used);
+        }
+        budget -= used < budget ? used : budget;
+        if (result != SESSION_MORE || conn->aborted || conn->closing)
+            return result;
+    }
+}
+
+const struct session_ops session_site = {
+    .name = "site",
+    .open = session_open,
+    .input = session_input,
+    .close = session_close,
+    .busy = session_busy,
+    .drained = session_drained,
+};

@@ -1,0 +1,379 @@
+"""The HTTP caching tier: a real daemon in front of an origin that does as the test says."""
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+from harness import SLOW, Daemon, free_port, wait_until
+from origin import Origin, response
+
+FRESH = {"Cache_Control": "max-age=600"}
+
+
+class Site:
+    """A daemon with one route to an origin."""
+
+    def __init__(self, directory, answer, workers=1, route="", **options):
+        self.origin = Origin(answer)
+        self.admin = free_port()
+        config = (f'workers = {workers};\n'
+                  'listen = ( {{ address = "unix:{socket}"; }},\n'
+                  '  {{ address = "127.0.0.1:{port}"; protocol = "http"; }},\n'
+                  f'  {{{{ address = "127.0.0.1:{self.admin}"; protocol = "http"; admin = true; }}}} );\n'
+                  'caches = ( {{ name = "http"; memory = "64M"; backend = "memory"; }} );\n'
+                  f'routes = ( {{{{ origin = [ "{self.origin.url}" ]; {route} }}}} );\n')
+        self.daemon = Daemon(directory, config=config, **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.daemon.stop()
+        self.origin.stop()
+
+    def ask(self, path="/", method="GET", body=None, headers=None, port=None):
+        """Status, headers, body over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.daemon.port, timeout=30 * SLOW)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            reply = connection.getresponse()
+            return reply.status, reply.headers, reply.read()
+        finally:
+            connection.close()
+
+    def raw(self, data, shut=False):
+        """Everything that the daemon answers to these bytes."""
+        with self.daemon.connect(self.daemon.port) as s:
+            s.sendall(data)
+            if shut:
+                s.shutdown(socket.SHUT_WR)
+            got = b""
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    return got
+                got += piece
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = []
+
+    def make(answer, **options):
+        made.append(Site(tmp_path / str(len(made)), answer, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.__exit__()
+
+
+def test_a_page_is_asked_for_once(site):
+    s = site(lambda request, _: response("hello", ETag='"x"', **FRESH))
+    status, headers, body = s.ask("/page?a=1")
+    assert (status, body) == (200, b"hello")
+    assert headers["Cache-Status"] == "cachetastic; fwd=uri-miss; fwd-status=200; stored"
+    assert headers["Via"] == "1.1 cachetastic"
+    status, headers, body = s.ask("/page?a=1")
+    assert (status, body, headers["ETag"]) == (200, b"hello", '"x"')
+    assert headers["Cache-Status"].startswith("cachetastic; hit; ttl=")
+    assert int(headers["Age"]) >= 0
+    status, headers, body = s.ask("/page?a=1", "HEAD")
+    assert (status, body, headers["Content-Length"]) == (200, b"", "5")
+    assert s.ask("/page?a=1", headers={"If-None-Match": 'W/"x"'})[0] == 304
+    status, headers, body = s.ask("/page?a=1", headers={"Range": "bytes=1-2"})
+    assert (status, body, headers["Content-Range"]) == (206, b"el", "bytes 1-2/5")
+    status, headers, body = s.ask("/page?a=1", headers={"Range": "bytes=9-"})
+    assert (status, body, headers["Content-Range"]) == (416, b"", "bytes */5")
+    assert s.origin.paths() == ["/page?a=1"]
+
+
+def test_what_the_origin_is_told(site):
+    s = site(lambda request, _: response("x", **FRESH))
+    s.ask("/", headers={"Connection": "keep-alive, X-Hop", "X-Hop": "1", "TE": "trailers", "X-End": "2",
+                        "Host": "a.example", "X-Forwarded-For": "6.6.6.6", "If-None-Match": '"y"',
+                        "Range": "bytes=0-0"})
+    headers = s.origin.requests[0].headers
+    assert headers["host"] == "a.example"
+    assert headers["x-end"] == "2"
+    assert headers["via"] == "1.1 cachetastic"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-host"] == "a.example"
+    for name in ("x-hop", "te", "connection", "if-none-match", "range"):
+        assert name not in headers
+
+
+def test_bodies_of_every_framing_pass_through(site):
+    body = os.urandom(3_000_000)
+
+    def answer(request, connection):
+        if request.path == "/length":
+            return response(body, Cache_Control="no-store")
+        if request.path == "/chunked":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for i in range(0, len(body), 70_000):
+                piece = body[i:i + 70_000]
+                connection.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            return b"0\r\n\r\n"
+        connection.sendall(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n\r\n" + body)
+        return None
+
+    s = site(answer)
+    for path in ("/length", "/chunked", "/close", "/close"):
+        assert s.ask(path)[2] == body, path
+    assert s.origin.paths() == ["/length", "/chunked", "/close"]
+    # A client that speaks HTTP/1.0 gets a body that ends with the connection.
+    got = s.raw(b"GET /chunked HTTP/1.0\r\nHost: x\r\n\r\n")
+    head, _, rest = got.partition(b"\r\n\r\n")
+    assert b"Transfer-Encoding" not in head
+    assert rest == body
+
+
+def test_request_bodies_are_streamed(site):
+    body = os.urandom(2_000_000)
+    s = site(lambda request, _: response(str(len(request.body)), X=request.headers.get("content-length", "none")))
+    status, headers, got = s.ask("/up", "POST", body)
+    assert (status, got, headers["X"]) == (200, b"2000000", "2000000")
+    assert s.origin.requests[-1].body == body
+    # http.client sends an iterator in chunks.
+    status, headers, got = s.ask("/up", "PUT", iter([body[:5], body[5:]]))
+    assert (status, got, headers["X"]) == (200, b"2000000", "none")
+    assert s.origin.requests[-1].body == body
+    got = s.raw(b"POST /up HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    assert got.endswith(b"\r\n\r\n0") and s.origin.requests[-1].headers["content-length"] == "0"
+
+
+def test_expect_100_continue_is_answered_here(site):
+    s = site(lambda request, _: response(request.body))
+    with s.daemon.connect(s.daemon.port) as c:
+        c.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert c.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        c.sendall(b"abc")
+        got = b""
+        while not got.endswith(b"abc"):
+            got += c.recv(1000)
+    assert "expect" not in s.origin.requests[0].headers
+
+
+def test_variants_are_chosen_and_forgotten_together(site):
+    s = site(lambda request, _: response(request.headers.get("accept-language", "-"), Vary="Accept-Language",
+                                         **FRESH))
+    for _ in range(2):
+        for language in ("de", "en"):
+            assert s.ask("/v", headers={"Accept-Language": language})[2].decode() == language
+    assert len(s.origin.requests) == 2
+    assert s.ask("/v", "POST", b"x")[0] == 200
+    for language in ("de", "en"):
+        s.ask("/v", headers={"Accept-Language": language})
+    assert len(s.origin.requests) == 5
+
+
+def test_a_stale_page_is_asked_about(site):
+    def answer(request, _):
+        if request.headers.get("if-none-match") == '"1"':
+            return response(status="304 Not Modified", ETag='"1"', Cache_Control="max-age=600", X="new")
+        return response("body", ETag='"1"', Cache_Control="max-age=1", X="old")
+
+    s = site(answer)
+    assert s.ask("/")[1]["X"] == "old"
+    time.sleep(1.1)
+    status, headers, body = s.ask("/")
+    assert (status, body, headers["X"]) == (200, b"body", "new")
+    assert headers["Cache-Status"] == "cachetastic; fwd=stale; fwd-status=304; stored"
+    assert s.ask("/")[1]["Cache-Status"].startswith("cachetastic; hit")
+    assert len(s.origin.requests) == 2
+
+
+def test_stale_while_revalidate_answers_at_once(site):
+    count = []
+
+    def answer(request, _):
+        count.append(1)
+        time.sleep(0.5 if len(count) > 1 else 0)
+        return response(str(len(count)), Cache_Control="max-age=1, stale-while-revalidate=60")
+
+    s = site(answer)
+    assert s.ask("/")[2] == b"1"
+    time.sleep(1.1)
+    before = time.monotonic()
+    assert s.ask("/")[2] == b"1"
+    assert s.ask("/")[2] == b"1"
+    assert time.monotonic() - before < 0.4 * SLOW
+    wait_until(lambda: s.ask("/")[2] == b"2", what="the refreshed page")
+    assert len(count) == 2
+
+
+def test_an_origin_that_is_gone_is_covered_for(site):
+    mode = {"status": "200 OK"}
+    rules = {"/": "max-age=1", "/sie": "max-age=1, stale-if-error=60", "/strict": "max-age=1, must-revalidate"}
+
+    def answer(request, _):
+        if mode["status"] != "200 OK":
+            return response("sorry", mode["status"])
+        return response("page", Cache_Control=rules.get(request.path, "no-cache"))
+
+    s = site(answer)
+    for path in ("/", "/sie", "/strict"):
+        assert s.ask(path)[0] == 200
+    time.sleep(1.1)
+    mode["status"] = "503 Service Unavailable"
+    status, headers, body = s.ask("/sie")
+    assert (status, body) == (200, b"page")
+    assert headers["Cache-Status"] == "cachetastic; fwd=stale; fwd-status=503; detail=stale-if-error"
+    assert s.ask("/")[0] == 503
+    s.origin.stop()
+    status, headers, body = s.ask("/")
+    assert (status, body) == (200, b"page")
+    assert headers["Cache-Status"] == "cachetastic; fwd=stale; detail=origin-unreachable"
+    assert s.ask("/strict")[0] == 502
+    assert s.ask("/never-seen")[0] == 502
+    # It comes back by itself.
+    mode["status"] = "200 OK"
+    s.origin = Origin(s.origin.answer, s.origin.port)
+    wait_until(lambda: s.ask("/fresh")[0] == 200, what="the origin being used again")
+
+
+def test_pages_that_cannot_be_cached_do_not_wait_for_each_other(site):
+    def answer(request, _):
+        time.sleep(0.3)
+        return response("mine", Cache_Control="private")
+
+    s = site(answer)
+    s.ask("/")
+    before = time.monotonic()
+    threads = [threading.Thread(target=s.ask, args=("/",)) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - before < 2 * SLOW
+    assert len(s.origin.requests) == 21
+
+
+def crowd(s, n, path, results):
+    """n requests at once, each over a connection of its own: (status, body, seconds)."""
+    start = threading.Barrier(n)
+
+    def one():
+        start.wait()
+        before = time.monotonic()
+        try:
+            status, _, body = s.ask(path)
+            results.append((status, body, time.monotonic() - before))
+        except OSError as error:
+            results.append((error, b"", time.monotonic() - before))
+
+    threads = [threading.Thread(target=one) for _ in range(n)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_a_crowd_makes_one_request(site):
+    def answer(request, _):
+        time.sleep(1)
+        return response("x" * 20_000, **FRESH)
+
+    s = site(answer, workers=2)
+    results = []
+    for thread in crowd(s, 500, "/slow", results):
+        thread.join()
+    assert {(status, len(body)) for status, body, _ in results} == {(200, 20_000)}
+    assert len(results) == 500 and len(s.origin.requests) == 1
+    assert max(seconds for _, _, seconds in results) < 1.5 * SLOW + 1
+
+
+def test_a_crowd_survives_the_worker_that_asks(site):
+    def answer(request, _):
+        time.sleep(1)
+        return response("x" * 20_000, **FRESH)
+
+    s = site(answer, workers=2)
+    results = []
+    threads = crowd(s, 200, "/slow", results)
+    wait_until(lambda: s.origin.requests, what="a request at the origin")
+    # Which worker asks is what its connection says.
+    port = s.origin.open[0].getpeername()[1]
+    pid = next(pid for pid in s.daemon.worker_pids() if owns_port(pid, port))
+    os.kill(pid, signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    good = [seconds for status, body, seconds in results if (status, len(body)) == (200, 20_000)]
+    broken = [status for status, _, _ in results if not isinstance(status, int)]
+    assert len(good) + len(broken) == 200 and good
+    assert len(s.origin.requests) == 2
+    assert max(good) < 2.5 * SLOW + 1
+
+
+def owns_port(pid, port):
+    """Whether the process has a TCP socket whose own port this is."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return any(row[9] in inodes and int(row[1].split(":")[1], 16) == port for row in rows)
+
+
+def test_servers_take_turns_and_a_dead_one_is_left_out(tmp_path):
+    first = Origin(lambda request, _: response("1", Cache_Control="no-store"))
+    second = Origin(lambda request, _: response("2", Cache_Control="no-store"))
+    with Site(tmp_path, lambda *_: None) as unused:
+        unused.daemon.stop()
+        unused.daemon.argv = unused.daemon.argv[:1] + ["-c", str(tmp_path / "two.conf")]
+        (tmp_path / "two.conf").write_text(
+            (tmp_path / "cachetastic.conf").read_text().replace(
+                f'"{unused.origin.url}"', f'"{first.url}", "{second.url}"'))
+        unused.daemon.start()
+        assert {unused.ask("/")[2] for _ in range(4)} == {b"1", b"2"}
+        second.stop()
+        assert {unused.ask("/")[2] for _ in range(10)} == {b"1"}
+    first.stop()
+
+
+def test_cookies_can_bypass(site):
+    s = site(lambda request, _: response(request.headers.get("cookie", "-"), **FRESH),
+             route='bypass_cookies = [ "session*" ];')
+    assert s.ask("/", headers={"Cookie": "a=b"})[2] == b"a=b"
+    assert s.ask("/", headers={"Cookie": "c=d"})[2] == b"a=b"
+    assert s.ask("/", headers={"Cookie": "c=d; sessionid=1"})[2] == b"c=d; sessionid=1"
+    assert s.ask("/", headers={"Cookie": "sessionid=2"})[2] == b"sessionid=2"
+
+
+def test_the_api_is_on_the_admin_listener(site):
+    s = site(lambda request, _: response("site"))
+    assert s.ask("/v1/stats")[2] == b"site"
+    assert s.ask("/healthz", port=s.admin)[0] == 200
+    assert s.ask("/v1/caches/http", port=s.admin)[0] == 200
+
+
+def test_tags_purge(site):
+    s = site(lambda request, _: response("x", Surrogate_Key="news front", **FRESH))
+    assert "Surrogate-Key" not in s.ask("/")[1]
+    s.ask("/")
+    assert len(s.origin.requests) == 1
+    assert s.ask("/v1/caches/http/purge?tag=front", "POST", port=s.admin)[0] == 200
+    s.ask("/")
+    assert len(s.origin.requests) == 2
+
+
+def test_a_broken_response_is_broken_for_the_client_too(site):
+    def answer(request, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=9\r\n\r\n5\r\nab")
+        return None
+
+    s = site(answer)
+    got = s.raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert not got.endswith(b"0\r\n\r\n")
+    with pytest.raises((http.client.HTTPException, OSError)):
+        s.ask("/")
+    assert len(s.origin.requests) == 2
