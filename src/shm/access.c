@@ -121,10 +121,10 @@ static uint64_t taken_since(_Atomic uint64_t *word, uint64_t *before)
 static bool find_slot(const struct zone *zone, uint64_t hash, struct index_spot *spot)
 {
     const struct stripe *stripe = layout_stripe(zone, hash);
-    uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+    uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
     struct index_array a = index_unpack(zone, stripe, table);
     uint32_t version, hops = INDEX_CHAIN_MAX;
-    uint64_t bits = 0;
+    uint32_t bits = 0;
 
     spot->head = index_head(&a, hash);
     version = atomic_load_explicit(&spot->head->version, memory_order_acquire);
@@ -136,11 +136,11 @@ static bool find_slot(const struct zone *zone, uint64_t hash, struct index_spot 
     }
     if (bits == 0)
         return false;
-    spot->slot = (unsigned)__builtin_ctzll(bits) / 8;
+    spot->slot = index_first(bits);
     spot->word = index_load(spot->bucket, spot->slot);
     return spot->word != 0 && (spot->word & SLOT_LINK) == 0 && (version & 1) == 0 &&
            index_unchanged(spot->head, version) &&
-           atomic_load_explicit(&stripe->table, memory_order_relaxed) == table;
+           atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) == table;
 }
 
 /* An entry whose tag is the same by chance may be marked instead: that does no harm. */

@@ -67,7 +67,7 @@ enum ban_result ban_add(struct zone *zone, struct slice pattern)
     raise_high(zone, i + 1);
     seq = atomic_fetch_add(&zone->events->seq, 1) + 1;
     atomic_store(number(zone, i), seq);
-    layout_raise(&zone->events->ban_newest, seq);
+    layout_raise_event(zone->events, &zone->events->ban_newest, seq);
     return BAN_RECORDED;
 }
 

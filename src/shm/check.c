@@ -183,8 +183,10 @@ static void check_blocks(struct check *c, const struct stripe *stripe, const str
         return;
     }
     for (uint32_t i = 1; i < g->head_blocks; i++) {
-        check_block(c, stripe, a->blocks[i], &c->blocks);
-        if (a->blocks[i] == 0 && i < in_use)
+        uint32_t line = atomic_load(index_block(c->zone, stripe, i));
+
+        check_block(c, stripe, line, &c->blocks);
+        if (line == 0 && i < in_use)
             problem(c, "stripe %u lacks a block of heads", (unsigned)(stripe - c->zone->stripes));
     }
     for (uint32_t i = 0; i < g->spill_blocks; i++)
@@ -220,6 +222,8 @@ static void check_stripe(struct check *c, struct stripe *stripe)
     uint32_t overflows = 0;
     unsigned number = (unsigned)(stripe - c->zone->stripes);
 
+    if ((atomic_load(layout_table(c->zone, stripe)) & (INDEX_CHANGE - 1)) != index_table(a.primary))
+        problem(c, "stripe %u has a level that does not follow from its heads", number);
     check_blocks(c, stripe, &a);
     for (uint32_t h = 0; h < a.primary; h++)
         overflows += check_chain(c, stripe, &a, h, &sum);
@@ -390,6 +394,14 @@ static void check_block_pool(struct check *c)
                 pool->slabs, pool->free, c->index_slabs, c->blocks_used);
 }
 
+static void check_events(struct check *c)
+{
+    const struct events *ev = c->zone->events;
+
+    if (ev->newest < ev->last_clear || ev->newest < ev->epoch || ev->newest < ev->ban_newest)
+        problem(c, "an event is newer than the newest one");
+}
+
 static int check_quiet(struct check *c)
 {
     int err;
@@ -407,6 +419,7 @@ static int check_quiet(struct check *c)
     check_stub_pool(c);
     check_queues(c);
     check_block_pool(c);
+    check_events(c);
     return ERR_OK;
 }
 

@@ -50,7 +50,8 @@ static enum state look_locked(struct zone *zone, struct stripe *stripe, const st
         return NOTHING;
     hit->stripe = layout_stripe_of(key->hash);
     look_finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed),
-                atomic_load_explicit(&stripe->table, memory_order_relaxed), &view, TABLE_HIT, hit);
+                atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed), &view,
+                TABLE_HIT, hit);
     return past || v == VALID_STALE ? OLD : FRESH;
 }
 

@@ -17,26 +17,21 @@ static void set_word(_Atomic uint64_t *slot, uint64_t word)
     atomic_store_explicit(slot, word, memory_order_release);
 }
 
-static _Atomic uint32_t *heads_of(const struct zone *zone, const struct stripe *stripe)
-{
-    return (_Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
-           (uint64_t)(stripe - zone->stripes) * zone->g.head_blocks;
-}
-
 /* The bucket that number n > 0 is split off from. */
 static uint32_t parent(uint32_t n)
 {
     return n & ~(UINT32_C(1) << (31 - __builtin_clz(n)));
 }
 
-static void publish_heads(struct stripe *stripe, uint32_t heads, bool shrink)
+static void publish_heads(struct zone *zone, struct stripe *stripe, uint32_t heads, bool shrink)
 {
-    uint64_t old = atomic_load_explicit(&stripe->table, memory_order_relaxed);
+    uint64_t old = atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed);
     uint64_t changes = (old + INDEX_CHANGE) & INDEX_CHANGES_MASK;
     uint64_t shrinks = (uint64_t)index_shrinks(old) + shrink;
 
     atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&stripe->table, heads | changes | shrinks << INDEX_SHRINKS_SHIFT,
+    atomic_store_explicit(layout_table(zone, stripe),
+                          index_table(heads) | changes | shrinks << INDEX_SHRINKS_SHIFT,
                           memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
 }
@@ -138,10 +133,11 @@ void grow_pack_locked(struct zone *zone, struct stripe *stripe, const struct ind
 
 /* --- splitting -------------------------------------------------------------------------------- */
 
-bool grow_due(const struct stripe *stripe)
+bool grow_due(const struct zone *zone, const struct stripe *stripe)
 {
     uint32_t heads =
-        (uint32_t)(atomic_load_explicit(&stripe->table, memory_order_relaxed) & INDEX_HEADS_MASK);
+        (uint32_t)(atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) &
+                   INDEX_HEADS_MASK);
     uint32_t overflows = atomic_load_explicit(&stripe->overflows, memory_order_relaxed);
 
     /* About 6.7 entries a head: 13 bytes an entry, and one hit in six reads a second bucket. */
@@ -151,11 +147,13 @@ bool grow_due(const struct stripe *stripe)
 /* The block of head n: there, or taken now. */
 static bool have_head(struct zone *zone, struct stripe *stripe, uint32_t n)
 {
-    _Atomic uint32_t *at = heads_of(zone, stripe) + (n >> zone->g.block_shift);
+    uint32_t i = n >> zone->g.block_shift;
+    _Atomic uint32_t *at;
     uint32_t line;
 
-    if (n >> zone->g.block_shift >= zone->g.head_blocks)
+    if (i >= zone->g.head_blocks)
         return false;
+    at = index_block(zone, stripe, i);
     if (atomic_load_explicit(at, memory_order_relaxed) != 0)
         return true;
     line = block_take(zone, stripe);
@@ -242,7 +240,7 @@ bool grow_split_locked(struct zone *zone, struct stripe *stripe)
     /* Even, and not what it was when it was a head before. */
     atomic_store_explicit(&to->version, (atomic_load(&to->version) | 1) + 1, memory_order_relaxed);
     index_begin_locked(zone, stripe, from, 0, 0);
-    publish_heads(stripe, n + 1, false);
+    publish_heads(zone, stripe, n + 1, false);
     for (unsigned i = 0; i < m.n; i++)
         set_word(m.slot[i], 0);
     grow_pack_locked(zone, stripe, &grown, from);
@@ -310,7 +308,7 @@ bool grow_merge_locked(struct zone *zone, struct stripe *stripe)
     append_chain(zone, &a, to, from, fresh);
     /* Odd from now on; whoever has seen an entry there looks again. */
     atomic_store_explicit(&from->version, atomic_load(&from->version) | 1, memory_order_relaxed);
-    publish_heads(stripe, n, false);
+    publish_heads(zone, stripe, n, false);
     abandon(zone, stripe, &a, from);
     index_end_locked(zone, stripe, to);
     return true;
@@ -320,19 +318,20 @@ bool grow_trim_locked(struct zone *zone, struct stripe *stripe)
 {
     struct index_array a = index_array(zone, stripe);
     uint32_t i = ((a.primary - 1) >> zone->g.block_shift) + 1;
-    _Atomic uint32_t *at = heads_of(zone, stripe) + i;
+    _Atomic uint32_t *at;
     uint32_t line;
 
     lock_assert(zone, stripe);
-    while (i + 1 < zone->g.head_blocks && atomic_load(at + 1) != 0) {
+    while (i + 1 < zone->g.head_blocks && atomic_load(index_block(zone, stripe, i + 1)) != 0)
         i++; /* the last one first, so that there is never a gap */
-        at++;
-    }
-    if (i >= zone->g.head_blocks || atomic_load(at) == 0)
+    if (i >= zone->g.head_blocks)
+        return false;
+    at = index_block(zone, stripe, i);
+    if (atomic_load(at) == 0)
         return false;
     line = atomic_load(at);
     /* The memory will be something else: nobody may take its words for versions any more. */
-    publish_heads(stripe, a.primary, true);
+    publish_heads(zone, stripe, a.primary, true);
     atomic_store_explicit(at, 0, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
     if (block_give(zone, line))

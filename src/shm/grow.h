@@ -12,7 +12,7 @@
 #include "shm/index.h"
 
 /* Whether the stripe's chains have become long. */
-bool grow_due(const struct stripe *stripe);
+bool grow_due(const struct zone *zone, const struct stripe *stripe);
 
 /* One more bucket. false: the index may not grow now; then the intent is left set. */
 bool grow_split_locked(struct zone *zone, struct stripe *stripe);

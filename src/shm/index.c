@@ -153,7 +153,7 @@ bool index_still(struct zone *zone, const struct stripe *stripe, uint64_t hash,
 
     lock_assert(zone, stripe);
     return seen->word != 0 &&
-           atomic_load_explicit(&stripe->table, memory_order_relaxed) == seen->table &&
+           atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) == seen->table &&
            atomic_load_explicit(&index_head(&a, hash)->version, memory_order_relaxed) ==
                seen->version;
 }
@@ -165,7 +165,7 @@ int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct inde
 
     seen->word = 0;
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
-        uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+        uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
         struct index_array a = index_unpack(zone, stripe, table);
         struct bucket *head = index_head(&a, hash);
         uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
@@ -183,7 +183,7 @@ int index_glimpse(struct zone *zone, uint64_t hash, uint64_t offset, struct inde
             }
         }
         if (index_unchanged(head, version) &&
-            atomic_load_explicit(&stripe->table, memory_order_relaxed) == table) {
+            atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) == table) {
             *seen = (struct index_glimpse){found, table, version};
             return found != 0;
         }
@@ -197,7 +197,7 @@ int index_seek(struct zone *zone, const struct table_key *key, struct index_spot
     struct stripe *stripe = layout_stripe(zone, key->hash);
 
     for (int n = 0; n < LINKED_TRIES && !LAYOUT_LOCKED_READS; n++) {
-        uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+        uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
         struct index_array a = index_unpack(zone, stripe, table);
         struct bucket *head = index_head(&a, key->hash);
         uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
@@ -207,7 +207,7 @@ int index_seek(struct zone *zone, const struct table_key *key, struct index_spot
             continue;
         found = index_find(zone, &a, key, spot, view);
         if (index_unchanged(head, version) &&
-            atomic_load_explicit(&stripe->table, memory_order_relaxed) == table)
+            atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) == table)
             return found;
     }
     if (LAYOUT_LOCKED_READS && lock_take(zone, stripe)) {
@@ -415,7 +415,7 @@ static struct bucket *make_room(struct zone *zone, struct stripe *stripe, uint64
     struct index_array a;
 
     spot->bucket = NULL;
-    for (unsigned n = 0; n < SPLITS_A_SET && grow_due(stripe); n++) {
+    for (unsigned n = 0; n < SPLITS_A_SET && grow_due(zone, stripe); n++) {
         if (!grow_split_locked(zone, stripe))
             break;
     }
@@ -500,25 +500,19 @@ uint32_t index_publish_locked(struct zone *zone, struct stripe *stripe,
 
 /* --- the array as a whole --------------------------------------------------------------------- */
 
-static _Atomic uint32_t *heads_of(const struct zone *zone, const struct stripe *stripe)
-{
-    return (_Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
-           (uint64_t)(stripe - zone->stripes) * zone->g.head_blocks;
-}
-
 void index_format(struct zone *zone, struct stripe *stripe)
 {
     uint64_t bytes = (uint64_t)LAYOUT_LINE << zone->g.block_shift;
     uint64_t at = zone->g.buckets + (uint64_t)(stripe - zone->stripes) * bytes;
 
-    atomic_store(&heads_of(zone, stripe)[0], (uint32_t)(at / LAYOUT_LINE));
-    atomic_store(&stripe->table, UINT64_C(1) << zone->g.block_shift);
+    atomic_store(index_block(zone, stripe, 0), (uint32_t)(at / LAYOUT_LINE));
+    atomic_store(layout_table(zone, stripe), index_table(UINT32_C(1) << zone->g.block_shift));
 }
 
 bool index_has_block(const struct zone *zone, const struct stripe *stripe, uint32_t line)
 {
     for (uint32_t i = 0; i < zone->g.head_blocks; i++) {
-        if (atomic_load_explicit(&heads_of(zone, stripe)[i], memory_order_relaxed) == line)
+        if (atomic_load_explicit(index_block(zone, stripe, i), memory_order_relaxed) == line)
             return true;
     }
     for (uint32_t i = 0; i < zone->g.spill_blocks; i++) {

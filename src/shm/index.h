@@ -24,10 +24,12 @@
 #include <emmintrin.h>
 #endif
 
-/* Table word: heads 24 | changes 20 | shrinks 20. */
+/* Table word: heads 24 | the largest k with 2^k <= heads, 5 | changes 15 | shrinks 20. */
 #define INDEX_HEADS_MASK    ((UINT64_C(1) << 24) - 1)
-#define INDEX_CHANGE        (UINT64_C(1) << 24)
-#define INDEX_CHANGES_MASK  (UINT64_C(0xfffff) << 24)
+#define INDEX_LEVEL_SHIFT   24
+#define INDEX_LEVEL_MASK    31u
+#define INDEX_CHANGE        (UINT64_C(1) << 29)
+#define INDEX_CHANGES_MASK  (UINT64_C(0x7fff) << 29)
 #define INDEX_SHRINKS_SHIFT 44
 
 /* Buckets in a chain at most. */
@@ -36,7 +38,7 @@
 /* A stripe's buckets, as one table word says. */
 struct index_array {
     const struct zone *zone;
-    const _Atomic uint32_t *blocks; /* lines; 0 = none */
+    const _Atomic uint32_t *blocks; /* lines; 0 = none; the next is LAYOUT_STRIPES further */
     uint32_t primary;               /* heads */
 };
 
@@ -54,10 +56,23 @@ static inline struct index_array index_unpack(const struct zone *zone, const str
     struct index_array a;
 
     a.zone = zone;
-    a.blocks = (const _Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
-               (uint64_t)(stripe - zone->stripes) * zone->g.head_blocks;
+    a.blocks = zone->head_dir + (stripe - zone->stripes);
     a.primary = (uint32_t)(word & INDEX_HEADS_MASK);
     return a;
+}
+
+/* Where the line of a stripe's block i < head_blocks stands. */
+static inline _Atomic uint32_t *index_block(const struct zone *zone, const struct stripe *stripe,
+                                            uint32_t i)
+{
+    return (_Atomic uint32_t *)layout_at(zone, zone->g.head_dir) +
+           ((uint64_t)i * LAYOUT_STRIPES + (uint64_t)(stripe - zone->stripes));
+}
+
+/* The part of a table word that says how many heads there are. */
+static inline uint64_t index_table(uint32_t heads)
+{
+    return heads | (uint64_t)(31 - __builtin_clz(heads)) << INDEX_LEVEL_SHIFT;
 }
 
 static inline uint32_t index_shrinks(uint64_t word)
@@ -67,7 +82,8 @@ static inline uint32_t index_shrinks(uint64_t word)
 
 static inline struct index_array index_array(const struct zone *zone, const struct stripe *stripe)
 {
-    return index_unpack(zone, stripe, atomic_load_explicit(&stripe->table, memory_order_acquire));
+    return index_unpack(zone, stripe,
+                        atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire));
 }
 
 /* The bits of a hash that choose its bucket. */
@@ -92,7 +108,8 @@ static inline struct bucket *index_bucket(const struct index_array *a, uint32_t 
 {
     const struct zone *zone = a->zone;
     uint32_t shift = zone->g.block_shift;
-    uint64_t line = atomic_load_explicit(&a->blocks[n >> shift], memory_order_acquire);
+    uint64_t line = atomic_load_explicit(&a->blocks[(uint64_t)(n >> shift) * LAYOUT_STRIPES],
+                                         memory_order_acquire);
     struct bucket *block = layout_at(zone, line * LAYOUT_LINE);
 
     return block + (n & ((UINT32_C(1) << shift) - 1));
@@ -141,28 +158,32 @@ static inline struct bucket *index_next(const struct index_array *a, const struc
     return layout_at(a->zone, at);
 }
 
-/* The slots of a bucket whose tag fits, one bit in each eighth: slot i is bit 8 * i. Only a first
+/* The slots of a bucket whose tag fits, one bit in each four: slot i is bit 4 * i. Only a first
  * look: the words are to be loaded again. Without a branch, because which slot it will be cannot be
  * foretold. */
-static inline uint64_t index_match(const struct bucket *bucket, uint64_t tag)
+static inline uint32_t index_match(const struct bucket *bucket, uint64_t tag)
 {
 #if defined(__SSE2__)
     const volatile __m128i *line = (const volatile __m128i *)(const void *)bucket;
     const __m128i tags = _mm_set1_epi16((short)tag);
-    uint64_t a = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[0], tags));
-    uint64_t b = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[1], tags));
-    uint64_t c = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[2], tags));
-    uint64_t d = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi16(line[3], tags));
+    __m128i low = _mm_packs_epi16(_mm_cmpeq_epi16(line[0], tags), _mm_cmpeq_epi16(line[1], tags));
+    __m128i high = _mm_packs_epi16(_mm_cmpeq_epi16(line[2], tags), _mm_cmpeq_epi16(line[3], tags));
+    uint32_t bits = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
 
-    /* A word's tag is its bytes 6 and 7; the first word is the bucket's header. */
-    return (a | b << 16 | c << 32 | d << 48) >> 15 & UINT64_C(0x01010101010101);
+    /* One bit for each 16; a word's tag is its last 16; the first word is the bucket's header. */
+    return bits >> 7 & UINT32_C(0x1111111);
 #else
-    uint64_t bits = 0;
+    uint32_t bits = 0;
 
     for (unsigned i = 0; i < LAYOUT_SLOTS; i++)
-        bits |= (uint64_t)(index_load(bucket, i) >> SLOT_TAG_SHIFT == tag) << 8 * i;
+        bits |= (uint32_t)(index_load(bucket, i) >> SLOT_TAG_SHIFT == tag) << 4 * i;
     return bits;
 #endif
+}
+
+static inline unsigned index_first(uint32_t bits)
+{
+    return (unsigned)__builtin_ctz(bits) / 4;
 }
 
 /* Find a key in its chain. Returns whether it is there, valid or not; then spot and view are
@@ -178,8 +199,8 @@ static inline bool index_find(const struct zone *zone, const struct index_array 
     spot->head = index_head(a, key->hash);
     spot->word = 0;
     for (struct bucket *b = spot->head; b != NULL && hops > 0; b = index_next(a, b), hops--) {
-        for (uint64_t bits = index_match(b, tag); bits != 0; bits &= bits - 1) {
-            unsigned i = (unsigned)__builtin_ctzll(bits) / 8;
+        for (uint32_t bits = index_match(b, tag); bits != 0; bits &= bits - 1) {
+            unsigned i = index_first(bits);
             uint64_t word = index_load(b, i);
 
             if (word == 0 || (word & SLOT_LINK))

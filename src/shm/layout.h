@@ -8,8 +8,11 @@
  *   tags            n_tags x 8     last purge of the tags that hash there
  *   ban numbers     n_bans x 8     0 = free; apart from the patterns so that a scan is short
  *   ban patterns    n_bans x 256
- *   stripes         1024 x 64      lock, table word, counts
- *   head blocks     1024 x head_blocks x 4    where each stripe's buckets are
+ *   stripes         1024 x 64      lock, counts
+ *   tables          1024 x 8       how many buckets each stripe has; apart from the locks, so that
+ *                                  readers keep them in their caches while others write
+ *   head blocks     head_blocks x 1024 x 4    where each stripe's buckets are: its first block, of
+ *                                  all stripes, then its second, ...
  *   spill blocks    1024 x spill_blocks x 8   and its overflow buckets
  *   buckets         1024 x one block          each stripe's first
  *   stubs           n_stubs x 64   leases and write stubs
@@ -40,7 +43,7 @@
 #include <stddef.h>
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
-#define LAYOUT_VERSION 3
+#define LAYOUT_VERSION 4
 #define LAYOUT_LOCKS   1
 
 #define LAYOUT_LINE     64
@@ -77,6 +80,7 @@ struct geometry {
     uint64_t ban_numbers;
     uint64_t ban_patterns;
     uint64_t stripes;
+    uint64_t tables;
     uint64_t head_dir;
     uint64_t spill_dir;
     uint64_t buckets;
@@ -108,8 +112,10 @@ struct events {
     _Atomic uint64_t epoch;       /* older entries are stale */
     _Atomic uint64_t ban_newest;  /* entries at least this new need no look at the bans */
     _Atomic uint64_t ban_retired; /* newest retired ban: an older store cannot be judged any more */
+    _Atomic uint64_t newest;      /* raised before each of last_clear, epoch and ban_newest: what is
+                                     at least this new is judged by one look */
     _Atomic uint32_t ban_high;    /* ban records ever used: the scan ends there */
-    char pad[20];
+    char pad[12];
 };
 
 /* Blocks of buckets in slabs of the index (block.h). Changed under its own lock. */
@@ -162,7 +168,7 @@ struct owner {
 struct stripe {
     _Atomic uint32_t lock;       /* lock.h */
     _Atomic uint32_t intent;     /* [stripe] line of a head while something is half done */
-    _Atomic uint64_t table;      /* how many buckets this stripe has (index.h) */
+    uint64_t reserved;
     _Atomic uint64_t count_seq;  /* [stripe] the clear that the two counts are valid for */
     _Atomic uint64_t live_bytes; /* [stripe] */
     _Atomic uint32_t entries;    /* [stripe] */
@@ -288,6 +294,8 @@ struct zone {
     struct superblock *sb;
     struct events *events;
     struct stripe *stripes;
+    _Atomic uint64_t *tables;
+    const _Atomic uint32_t *head_dir;
     struct slab *slabs;
     struct geometry g;
     uint64_t slabs_end;
@@ -347,6 +355,12 @@ static inline struct stripe *layout_stripe(const struct zone *zone, uint64_t has
     return &zone->stripes[layout_stripe_of(hash)];
 }
 
+/* [stripe] How many buckets a stripe has (index.h). */
+static inline _Atomic uint64_t *layout_table(const struct zone *zone, const struct stripe *stripe)
+{
+    return &zone->tables[stripe - zone->stripes];
+}
+
 static inline uint64_t layout_tag(uint64_t hash)
 {
     return hash & 0xffff;
@@ -358,6 +372,14 @@ static inline void layout_raise(_Atomic uint64_t *word, uint64_t value)
 
     while (old < value && !atomic_compare_exchange_weak(word, &old, value))
         continue;
+}
+
+/* Raise one of the event numbers; `newest` goes before it, so that no reader that looks only there
+ * misses it. */
+static inline void layout_raise_event(struct events *events, _Atomic uint64_t *word, uint64_t seq)
+{
+    layout_raise(&events->newest, seq);
+    layout_raise(word, seq);
 }
 
 /* Lay the regions out. ERR_INVALID with the reason when size is too small for key_max. */

@@ -7,15 +7,17 @@
 
 /* Raise the access bits while they are below 7: hot keys are not written. A lost race is no loss.
  */
-static inline void look_mark(const struct index_spot *spot)
+static inline void look_mark_slot(_Atomic uint64_t *slot, uint64_t word)
 {
-    uint64_t word = spot->word;
-
     if ((word & SLOT_FREQ_MASK) == SLOT_FREQ_MASK)
         return;
-    atomic_compare_exchange_strong_explicit(&spot->bucket->slot[spot->slot], &word,
-                                            word + (UINT64_C(1) << SLOT_FREQ_SHIFT),
+    atomic_compare_exchange_strong_explicit(slot, &word, word + (UINT64_C(1) << SLOT_FREQ_SHIFT),
                                             memory_order_relaxed, memory_order_relaxed);
+}
+
+static inline void look_mark(const struct index_spot *spot)
+{
+    look_mark_slot(&spot->bucket->slot[spot->slot], spot->word);
 }
 
 static inline void look_fill(const struct zone *zone, const struct index_spot *spot,

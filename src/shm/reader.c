@@ -209,7 +209,7 @@ static enum reader_result read_once(const struct zone *zone, const struct table_
                                     size_t cap, struct table_value *value, bool *whole)
 {
     const struct stripe *stripe = layout_stripe(zone, key->hash);
-    uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+    uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
     struct index_array a = index_unpack(zone, stripe, table);
     const struct bucket *head = index_head(&a, key->hash);
     uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
@@ -228,7 +228,7 @@ static enum reader_result read_once(const struct zone *zone, const struct table_
             *whole = copy_value(zone, &view, buf);
     }
     *whole = *whole && index_unchanged(head, version) &&
-             atomic_load_explicit(&stripe->table, memory_order_relaxed) == table;
+             atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) == table;
     return result;
 }
 

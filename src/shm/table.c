@@ -17,7 +17,7 @@ static inline enum table_result find_once(struct zone *zone, const struct table_
                                           uint64_t now_ms, struct table_hit *hit)
 {
     const struct stripe *stripe = layout_stripe(zone, key->hash);
-    uint64_t table = atomic_load_explicit(&stripe->table, memory_order_acquire);
+    uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
     struct index_array a = index_unpack(zone, stripe, table);
     struct bucket *head = index_head(&a, key->hash);
     uint32_t version = atomic_load_explicit(&head->version, memory_order_acquire);
@@ -29,7 +29,7 @@ static inline enum table_result find_once(struct zone *zone, const struct table_
         return TABLE_OVERTAKEN;
     result = look(zone, &a, key, now_ms, &spot, &view);
     if (!index_unchanged(head, version) ||
-        atomic_load_explicit(&stripe->table, memory_order_relaxed) != table)
+        atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed) != table)
         return TABLE_OVERTAKEN;
     hit->stripe = layout_stripe_of(key->hash);
     look_finish(zone, &spot, version, table, &view, result, hit);
@@ -48,13 +48,13 @@ static enum table_result find_locked(struct zone *zone, struct stripe *stripe,
     lock_assert(zone, stripe);
     hit->stripe = layout_stripe_of(key->hash);
     look_finish(zone, &spot, atomic_load_explicit(&spot.head->version, memory_order_relaxed),
-           atomic_load_explicit(&stripe->table, memory_order_relaxed), &view, result, hit);
+                atomic_load_explicit(layout_table(zone, stripe), memory_order_relaxed), &view,
+                result, hit);
     return result;
 }
 
-static enum table_result __attribute__((noinline)) find_any(struct zone *zone,
-                                                            const struct table_key *key,
-                                                            uint64_t now_ms, struct table_hit *hit)
+static enum table_result __attribute__((noinline))
+find_any(struct zone *zone, const struct table_key *key, uint64_t now_ms, struct table_hit *hit)
 {
     struct stripe *stripe = layout_stripe(zone, key->hash);
     enum table_result result;
@@ -78,28 +78,18 @@ static enum table_result __attribute__((noinline)) find_any(struct zone *zone,
 static inline bool plainly_valid(const struct zone *zone, const struct plain *p, uint64_t now_ms,
                                  struct table_value *value)
 {
-    const struct events *ev = zone->events;
-    uint64_t seq = p->w0 & LAYOUT_SEQ_MASK;
     uint64_t expiry = p->w1 & ENTRY_EXPIRY_MAX;
 
-    if (seq < atomic_load_explicit(&ev->last_clear, memory_order_acquire) ||
-        seq < atomic_load_explicit(&ev->ban_newest, memory_order_acquire) ||
-        seq < atomic_load_explicit(&ev->epoch, memory_order_relaxed))
+    if (PLAIN_UNLIKELY((p->w0 & LAYOUT_SEQ_MASK) <
+                       atomic_load_explicit(&zone->events->newest, memory_order_acquire)))
         return false;
     value->len = atomic_load_explicit(&p->entry->value_len, memory_order_relaxed);
     value->flags = (uint16_t)(p->w0 >> 48) & (uint16_t)~ENTRY_FLAGS_OWN;
     value->expires_ms = 0;
-    if (expiry == 0)
+    if (PLAIN_LIKELY(expiry == 0))
         return true;
     value->expires_ms = zone->base_ms + expiry;
     return now_ms < value->expires_ms;
-}
-
-static inline void mark_plain(const struct plain *p)
-{
-    struct index_spot spot = {.bucket = p->head, .slot = p->slot, .word = p->word};
-
-    look_mark(&spot);
 }
 
 /* What nearly every read is. false: find_any() has to look. */
@@ -114,7 +104,7 @@ static inline bool find_plain(struct zone *zone, const struct table_key *key, ui
         return false;
     hit->ref.bucket = (uint64_t)((const char *)p.head - zone->base);
     hit->ref.version = p.version;
-    hit->ref.shrinks = index_shrinks(p.table);
+    hit->ref.shrinks = index_shrinks(p.table_word);
     hit->ref.slot = index_identity(p.word);
     hit->seq = p.w0 & LAYOUT_SEQ_MASK;
     hit->expires_ms = value.expires_ms;
@@ -126,7 +116,7 @@ static inline bool find_plain(struct zone *zone, const struct table_key *key, ui
     hit->first_slab = LAYOUT_NONE;
     hit->stripe = layout_stripe_of(key->hash);
     hit->at = p.at + ENTRY_HEADER + key->bytes.len;
-    mark_plain(&p);
+    look_mark_slot(p.slot, p.word);
     return true;
 }
 
@@ -138,38 +128,69 @@ enum table_result table_find(struct zone *zone, const struct table_key *key, uin
     return find_any(zone, key, now_ms, hit);
 }
 
-void table_prefetch(const struct zone *zone, const struct table_key *key)
+static struct bucket *head_now(const struct zone *zone, const struct table_key *key)
 {
-    struct index_array a = index_array(zone, layout_stripe(zone, key->hash));
-
-    __builtin_prefetch(index_head(&a, key->hash));
+    return plain_head(
+        zone, key->hash,
+        atomic_load_explicit(&zone->tables[layout_stripe_of(key->hash)], memory_order_acquire));
 }
 
-/* The entries in a head bucket whose tag fits: the header's line and the next, where small values
- * end. */
-static void prefetch_entries(const struct zone *zone, const struct table_key *key)
+void table_prefetch(const struct zone *zone, const struct table_key *key)
 {
-    struct index_array a = index_array(zone, layout_stripe(zone, key->hash));
-    const struct bucket *head = index_head(&a, key->hash);
-    uint64_t tag = layout_tag(key->hash);
+    __builtin_prefetch(head_now(zone, key));
+}
 
-    for (unsigned i = 0; i < LAYOUT_SLOTS; i++) {
-        uint64_t word = index_load(head, i);
+/* A slot may hold anything: to prefetch a wrong address is harmless. */
+static inline void prefetch_entry(const struct zone *zone, uint64_t word)
+{
+    const char *entry = layout_at(zone, index_offset(word));
 
-        if (word >> SLOT_TAG_SHIFT != tag || (word & SLOT_LINK))
-            continue;
-        /* A slot may hold anything: to prefetch a wrong address is harmless. */
-        __builtin_prefetch(layout_at(zone, index_offset(word)));
-        __builtin_prefetch(layout_at(zone, index_offset(word) + LAYOUT_LINE));
+    __builtin_prefetch(entry);
+    __builtin_prefetch(entry + LAYOUT_LINE);
+    __builtin_prefetch(entry + 2 * LAYOUT_LINE);
+}
+
+/* The first entry whose tag fits: nearly always the right one. Returns the bucket to look into when
+ * it is here; NULL: there is none, or it has been found. */
+static inline struct bucket *prefetch_match(const struct zone *zone, const struct bucket *bucket,
+                                            uint64_t tag)
+{
+    uint32_t bits = index_match(bucket, tag);
+    uint64_t last = index_load(bucket, LAYOUT_SLOTS - 1);
+
+    if (bits != 0) {
+        prefetch_entry(zone, index_load(bucket, index_first(bits)));
+        return NULL;
     }
+    return (last & SLOT_LINK) != 0 && index_offset(last) + LAYOUT_LINE <= zone->slabs_end
+               ? layout_at(zone, index_offset(last))
+               : NULL;
+}
+
+#define PREFETCH_MOST 64 /* keys at once: more lines than that are not on their way together */
+
+static void prefetch_some(const struct zone *zone, const struct table_key *keys, size_t n)
+{
+    struct bucket *bucket[PREFETCH_MOST];
+
+    for (size_t i = 0; i < n; i++) {
+        bucket[i] = head_now(zone, &keys[i]);
+        __builtin_prefetch(bucket[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        bucket[i] = prefetch_match(zone, bucket[i], layout_tag(keys[i].hash));
+        if (bucket[i] != NULL)
+            __builtin_prefetch(bucket[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (bucket[i] != NULL)
+            prefetch_match(zone, bucket[i], layout_tag(keys[i].hash));
 }
 
 void table_prefetch_many(const struct zone *zone, const struct table_key *keys, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        table_prefetch(zone, &keys[i]);
-    for (size_t i = 0; i < n; i++)
-        prefetch_entries(zone, &keys[i]);
+    for (size_t i = 0; i < n; i += PREFETCH_MOST)
+        prefetch_some(zone, keys + i, n - i < PREFETCH_MOST ? n - i : PREFETCH_MOST);
 }
 
 static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, void *meta,
@@ -194,15 +215,14 @@ static bool copy_bytes(const struct zone *zone, const struct table_hit *hit, voi
 static bool ref_unchanged(const struct zone *zone, uint32_t stripe, const struct table_ref *ref)
 {
     const struct bucket *head = layout_at(zone, ref->bucket);
-    const _Atomic uint64_t *table = &zone->stripes[stripe].table;
+    const _Atomic uint64_t *table = &zone->tables[stripe];
 
     return index_unchanged(head, ref->version) &&
            index_shrinks(atomic_load_explicit(table, memory_order_relaxed)) == ref->shrinks;
 }
 
-static enum table_result __attribute__((noinline)) copy_any(struct zone *zone,
-                                                            const struct table_hit *hit, void *meta,
-                                                            void *value)
+static enum table_result __attribute__((noinline))
+copy_any(struct zone *zone, const struct table_hit *hit, void *meta, void *value)
 {
     bool whole;
 
@@ -248,10 +268,9 @@ enum table_result table_read_locked(struct zone *zone, const struct table_key *k
     return result;
 }
 
-static enum table_result __attribute__((noinline)) get_any(struct zone *zone,
-                                                           const struct table_key *key,
-                                                           uint64_t now_ms, void *buf, size_t cap,
-                                                           struct table_value *value)
+static enum table_result __attribute__((noinline))
+get_any(struct zone *zone, const struct table_key *key, uint64_t now_ms, void *buf, size_t cap,
+        struct table_value *value)
 {
     struct table_hit hit;
     enum table_result result = TABLE_OVERTAKEN;
@@ -274,19 +293,22 @@ static enum table_result __attribute__((noinline)) get_any(struct zone *zone,
 enum table_result table_get(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                             void *buf, size_t cap, struct table_value *value)
 {
+    struct table_value seen;
     struct plain p;
-    uint64_t at;
+    const char *bytes;
 
     if (LAYOUT_LOCKED_READS || !plain_seek(zone, key, &p) ||
-        !plainly_valid(zone, &p, now_ms, value))
+        !plainly_valid(zone, &p, now_ms, &seen))
         return get_any(zone, key, now_ms, buf, cap, value);
-    at = p.at + ENTRY_HEADER + key->bytes.len;
-    if (value->len > cap || at + value->len > zone->slabs_end)
+    bytes = (const char *)p.entry + ENTRY_HEADER + key->bytes.len;
+    if (PLAIN_UNLIKELY(seen.len > cap ||
+                       p.at + ENTRY_HEADER + key->bytes.len + seen.len > zone->slabs_end))
         return get_any(zone, key, now_ms, buf, cap, value);
-    entry_copy(buf, layout_at(zone, at), value->len);
-    if (!plain_unchanged(&p))
+    entry_copy(buf, bytes, seen.len);
+    if (PLAIN_UNLIKELY(!plain_unchanged(&p)))
         return get_any(zone, key, now_ms, buf, cap, value);
-    mark_plain(&p);
+    look_mark_slot(p.slot, p.word);
+    *value = seen;
     return TABLE_HIT;
 }
 
@@ -336,30 +358,30 @@ static enum table_result set_locked(struct zone *zone, struct stripe *stripe, st
 
 /* What the key has now, and the lock's holder may replace: counted as any other entry, in a slab
  * that is never dropped for its expiry. Sizes are equal, so no count changes. */
-static bool over_plain_locked(struct zone *zone, const struct table_key *key,
+static bool over_plain_locked(struct zone *zone, struct stripe *stripe, const struct table_key *key,
                               const struct table_write *write, const struct plain *p)
 {
     struct slab *slab = &zone->slabs[slab_of(zone, p->at)];
-    uint64_t counted = atomic_load_explicit(&p->stripe->count_seq, memory_order_relaxed);
+    uint64_t counted = atomic_load_explicit(&stripe->count_seq, memory_order_relaxed);
     uint64_t flags = write->flags & (uint16_t)~ENTRY_FLAGS_OWN;
     uint64_t seq = zone_seq(zone);
     uint64_t word = index_identity(p->word);
 
-    lock_assert(zone, p->stripe);
+    lock_assert(zone, stripe);
     if (!plain_unchanged(p) || (p->w0 & LAYOUT_SEQ_MASK) < counted ||
         counted < atomic_load_explicit(&zone->events->last_clear, memory_order_acquire) ||
         atomic_load_explicit(&slab->max_expiry, memory_order_relaxed) != SLAB_NEVER)
         return false;
     layout_raise(&slab->max_seq, seq);
-    index_begin_locked(zone, p->stripe, p->head, word, word);
+    index_begin_locked(zone, stripe, p->head, word, word);
     atomic_store_explicit(&p->entry->w0, seq | flags << 48, memory_order_relaxed);
     atomic_store_explicit(&p->entry->w1, (uint64_t)key->bytes.len << 40, memory_order_relaxed);
     atomic_store_explicit(&p->entry->value_len, (uint32_t)write->value.len, memory_order_relaxed);
     if (write->value.len > 0)
         memcpy((char *)p->entry + ENTRY_HEADER + key->bytes.len, write->value.data,
                write->value.len);
-    index_end_locked(zone, p->stripe, p->head);
-    stub_touch_locked(zone, p->stripe, key->hash);
+    index_end_locked(zone, stripe, p->head);
+    stub_touch_locked(zone, stripe, key->hash);
     return true;
 }
 
@@ -369,6 +391,7 @@ static bool over_plain_locked(struct zone *zone, const struct table_key *key,
 static bool set_plain(struct zone *zone, const struct table_key *key,
                       const struct table_write *write)
 {
+    struct stripe *stripe = layout_stripe(zone, key->hash);
     struct plain p;
     uint32_t old_len;
     bool stored;
@@ -381,10 +404,10 @@ static bool set_plain(struct zone *zone, const struct table_key *key,
     old_len = atomic_load_explicit(&p.entry->value_len, memory_order_relaxed);
     if (entry_size(key->bytes.len, 0, 0, false, old_len) !=
             entry_size(key->bytes.len, 0, 0, false, write->value.len) ||
-        !lock_try(zone, p.stripe))
+        !lock_try(zone, stripe))
         return false;
-    stored = over_plain_locked(zone, key, write, &p);
-    lock_drop(zone, p.stripe);
+    stored = over_plain_locked(zone, stripe, key, write, &p);
+    lock_drop(zone, stripe);
     if (stored)
         stat_add(zone, STAT_IN_PLACE, 1);
     return stored;
@@ -489,7 +512,9 @@ enum table_result table_expire(struct zone *zone, const struct table_key *key,
     if (found == TABLE_MISS || !ref_holds(zone, stripe, expect, &spot, found)) {
         found = TABLE_CHANGED;
     } else {
-        expire_entry_locked(zone, stripe, &spot, &view, entry_expiry_pack(zone, expires_ms == 0 ? 0 : expires_ms + view.stale_ms));
+        expire_entry_locked(
+            zone, stripe, &spot, &view,
+            entry_expiry_pack(zone, expires_ms == 0 ? 0 : expires_ms + view.stale_ms));
         found = TABLE_STORED;
     }
     lock_drop(zone, stripe);
@@ -564,7 +589,8 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
                 continue;
             key = slice_make(entry_key(zone, &view), view.key_len);
             if (index_cursor_before(entry_hash(zone, key.data, key.len), cursor) ||
-                valid_entry(zone, &view, key, now_ms) > VALID_STALE || look_past(zone, &view, now_ms))
+                valid_entry(zone, &view, key, now_ms) > VALID_STALE ||
+                look_past(zone, &view, now_ms))
                 continue;
             used += record_bytes(key.len);
             if (used > zone->walk_cap)
@@ -573,7 +599,7 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
             look_fill(zone, &spot, &view, &r->hit);
             r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
             r->hit.ref.version = version;
-            r->hit.ref.shrinks = index_shrinks(atomic_load(&stripe->table));
+            r->hit.ref.shrinks = index_shrinks(atomic_load(layout_table(zone, stripe)));
             r->hit.stripe = (uint32_t)(stripe - zone->stripes);
             r->key_len = view.key_len;
             entry_copy(r + 1, key.data, key.len);

@@ -23,7 +23,7 @@
 #define SLABS_WANTED   44
 #define SLABS_LEAST    16
 #define GHOST_SPACE    512 /* bytes of zone for one ghost */
-#define BLOCK_SHIFT    5 /* largest block, log2: its overflow buckets are marked in 32 bits */
+#define BLOCK_SHIFT    5   /* largest block, log2: its overflow buckets are marked in 32 bits */
 #define SIZE_MAX_BYTES (UINT64_C(256) << 30) /* lines of the zone are counted in 32 bits */
 
 static uint32_t clamp(uint64_t value, uint32_t low, uint32_t high)
@@ -67,6 +67,7 @@ static void plan_regions(struct geometry *g, uint32_t n_slabs)
     g->ban_numbers = place(&at, g->n_bans * sizeof(uint64_t));
     g->ban_patterns = place(&at, g->n_bans * sizeof(struct ban_record));
     g->stripes = place(&at, LAYOUT_STRIPES * sizeof(struct stripe));
+    g->tables = place(&at, LAYOUT_STRIPES * sizeof(uint64_t));
     g->head_dir = place(&at, (uint64_t)LAYOUT_STRIPES * g->head_blocks * sizeof(uint32_t));
     g->spill_dir = place(&at, (uint64_t)LAYOUT_STRIPES * g->spill_blocks * sizeof(uint64_t));
     g->buckets = place(&at, ((uint64_t)LAYOUT_STRIPES << g->block_shift) * sizeof(struct bucket));
@@ -86,10 +87,10 @@ static void plan_slabs(struct geometry *g, uint32_t shift)
     plan_regions(g, g->n_slabs);
 }
 
-/* The larger the blocks, the more of each stripe's last one stands empty; the smaller, the longer the
- * directories: both cost the least where blocks grow with the square root of a stripe's share. The
- * directories have room for buckets in a fifth of the zone, and for two overflow buckets to five
- * others: entries of about 50 bytes. */
+/* The larger the blocks, the more of each stripe's last one stands empty; the smaller, the longer
+ * the directories: both cost the least where blocks grow with the square root of a stripe's share.
+ * The directories have room for buckets in a fifth of the zone, and for two overflow buckets to
+ * five others: entries of about 50 bytes. */
 static void plan_index(struct geometry *g)
 {
     uint64_t share = g->size / LAYOUT_STRIPES;
@@ -144,7 +145,8 @@ uint64_t layout_hash(void)
         sizeof(struct geometry),
         sizeof(struct owner),
         sizeof(struct stripe),
-        offsetof(struct stripe, table),
+        offsetof(struct stripe, count_seq),
+        offsetof(struct events, newest),
         sizeof(struct bucket),
         offsetof(struct superblock, blocks),
         sizeof(struct block_pool),
@@ -194,6 +196,8 @@ void layout_attach(struct zone *zone)
     zone->sb = layout_at(zone, 0);
     zone->events = &zone->sb->events;
     zone->stripes = layout_at(zone, zone->g.stripes);
+    zone->tables = layout_at(zone, zone->g.tables);
+    zone->head_dir = layout_at(zone, zone->g.head_dir);
     zone->slabs = layout_at(zone, zone->g.headers);
     zone->slabs_end = slab_offset(zone, zone->g.n_slabs);
     zone->pending.slab = LAYOUT_NONE;
@@ -349,7 +353,7 @@ uint64_t zone_clear(struct zone *zone)
 {
     uint64_t seq = atomic_fetch_add(&zone->events->seq, 1) + 1;
 
-    layout_raise(&zone->events->last_clear, seq);
+    layout_raise_event(zone->events, &zone->events->last_clear, seq);
     return seq;
 }
 
@@ -357,7 +361,7 @@ uint64_t zone_epoch_move(struct zone *zone)
 {
     uint64_t seq = atomic_fetch_add(&zone->events->seq, 1) + 1;
 
-    layout_raise(&zone->events->epoch, seq);
+    layout_raise_event(zone->events, &zone->events->epoch, seq);
     return seq;
 }
 
