@@ -38,6 +38,8 @@ void *config_base(struct config *config, enum config_scope scope, size_t element
         return &config->caches[element];
     case SCOPE_ROUTES:
         return &config->routes[element];
+    case SCOPE_USERS:
+        return &config->users[element];
     default:
         return config;
     }
@@ -57,6 +59,9 @@ size_t *config_count(struct config *config, enum config_scope scope, size_t *lim
     case SCOPE_CACHES:
         *limit = CONFIG_MAX_CACHES;
         return &config->n_caches;
+    case SCOPE_USERS:
+        *limit = CONFIG_MAX_USERS;
+        return &config->n_users;
     default:
         *limit = CONFIG_MAX_ROUTES;
         return &config->n_routes;
@@ -494,6 +499,8 @@ void config_free(struct config *config)
         config_clear_values(SCOPE_CACHES, &config->caches[i]);
     for (size_t i = 0; i < config->n_routes; i++)
         config_clear_values(SCOPE_ROUTES, &config->routes[i]);
+    for (size_t i = 0; i < config->n_users; i++)
+        config_clear_values(SCOPE_USERS, &config->users[i]);
     free_secret(config->redis.password);
     free_secret(config->api_token);
     free(config->source);

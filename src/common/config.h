@@ -23,6 +23,8 @@
 #define CONFIG_MAX_ROUTES    64
 #define CONFIG_MAX_ORIGINS   16 /* servers of one route */
 #define CONFIG_MAX_NAMES     32 /* header fields, cookies, parameters that a route names */
+#define CONFIG_MAX_GRANTS    CONFIG_MAX_CACHES
+#define CONFIG_DIGEST_BYTES  32
 
 enum config_backend { BACKEND_AUTO, BACKEND_MEMORY, BACKEND_REDIS, BACKEND_LAYERED };
 enum config_backup { BACKUP_AUTO, BACKUP_NONE, BACKUP_MEMORY };
@@ -38,6 +40,12 @@ struct config_listener {
     char *owner;   /* user name, "" leaves it */
     char *group;
     int64_t backlog;
+    char *trust_users[CONFIG_MAX_USERS]; /* unix sockets: peers that need no password */
+    size_t n_trust_users;
+    char *trust_as;                        /* the user that they are */
+    uint32_t trust_uids[CONFIG_MAX_USERS]; /* from trust_users */
+    size_t n_trust_uids;
+    bool trust_everyone;
     bool admin; /* also serves reset, purge and clear without a token (local admin) */
 };
 
@@ -86,6 +94,19 @@ struct config_route {
     uint64_t keepalive_timeout_ms, fail_timeout_ms;
     char *health_path;
     uint64_t health_interval_ms;
+};
+
+/* users = ( { name = "app"; password_sha256 = "..."; rights = [ "default: read write" ]; }, ... ).
+ * See common/auth.h. */
+struct config_user {
+    char *name;
+    char *password_sha256; /* masked in dumps */
+    char *password_file;
+    char *grants[CONFIG_MAX_GRANTS]; /* "CACHE: right ...", the key is rights */
+    size_t n_grants;
+    bool has_password; /* without one it can be a trusted peer only */
+    unsigned char digest[CONFIG_DIGEST_BYTES];
+    uint8_t rights[CONFIG_MAX_CACHES]; /* enum auth_right, by the cache's number */
 };
 
 struct config_redis {
@@ -162,7 +183,9 @@ struct config {
     size_t n_caches;
     struct config_route routes[CONFIG_MAX_ROUTES]; /* none: the HTTP listeners serve the API */
     size_t n_routes;
-    char *source; /* the file read, or NULL when the built-in defaults were used */
+    struct config_user users[CONFIG_MAX_USERS];
+    size_t n_users; /* 0: nobody has to log in */
+    char *source;   /* the file read, or NULL when the built-in defaults were used */
 };
 
 enum config_type {
@@ -182,8 +205,11 @@ enum config_scope {
     SCOPE_REDIS,
     SCOPE_LISTEN,
     SCOPE_CACHES,
-    SCOPE_ROUTES
+    SCOPE_ROUTES,
+    SCOPE_USERS,
 };
+#define SCOPE_LAST  SCOPE_USERS
+#define SCOPE_LISTS (SCOPE_LAST - SCOPE_LISTEN + 1) /* scopes that are lists of groups */
 
 struct config_row {
     enum config_scope scope;

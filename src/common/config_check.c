@@ -62,9 +62,8 @@ static int check_group(struct config_work *work, enum config_scope scope, const 
                         "there is no group \"%s\" on this machine", name);
 }
 
-/* The first line of a secret's file, without its end; *secret is the caller's. */
-static int read_secret(struct config_work *work, enum config_scope scope, const char *key,
-                       const char *path, char **secret)
+int config_read_secret(struct config_work *work, enum config_scope scope, const char *key,
+                       size_t element, const char *path, char **secret)
 {
     const struct config_row *row = config_row_find(scope, key);
     struct buf text = {0};
@@ -76,12 +75,12 @@ static int read_secret(struct config_work *work, enum config_scope scope, const 
         size_t len = strcspn(buf_head(&text), "\r\n");
 
         if (len == 0 || len + strspn(buf_head(&text) + len, "\r\n") != buf_len(&text))
-            rc = config_fault(work, scope, row, 0, "%s must hold one line, the secret", path);
+            rc = config_fault(work, scope, row, element, "%s must hold one line, the secret", path);
         else if ((*secret = strndup(buf_head(&text), len)) == NULL)
             rc = ERR_NOMEM;
         explicit_bzero(buf_head(&text), buf_len(&text));
     } else {
-        (void)config_fault(work, scope, row, 0, "%s", why.text);
+        (void)config_fault(work, scope, row, element, "%s", why.text);
     }
     if (rc == ERR_OK && (mode & S_IROTH) != 0)
         log_warn("%s: everyone on this machine can read %s; chmod 0640 is better",
@@ -108,7 +107,8 @@ static int check_token(struct config_work *work)
 
     if (config->api_token_file[0] == '\0')
         return ERR_OK;
-    rc = read_secret(work, SCOPE_TOP, "api_token_file", config->api_token_file, &config->api_token);
+    rc = config_read_secret(work, SCOPE_TOP, "api_token_file", 0, config->api_token_file,
+                            &config->api_token);
     if (rc != ERR_OK)
         return rc;
     for (const char *p = config->api_token; *p != '\0'; p++)
@@ -159,8 +159,8 @@ static int complete_password(struct config_work *work)
     const char *variable = getenv(PASSWORD_VARIABLE);
 
     if (redis->password_file[0] != '\0')
-        return read_secret(work, SCOPE_REDIS, "password_file", redis->password_file,
-                           &redis->password);
+        return config_read_secret(work, SCOPE_REDIS, "password_file", 0, redis->password_file,
+                                  &redis->password);
     if (variable == NULL || variable[0] == '\0')
         return ERR_OK;
     redis->password = strdup(variable);
@@ -323,7 +323,7 @@ static int check_address(struct config_work *work, size_t i)
  */
 static int check_unix_only(struct config_work *work, size_t i)
 {
-    static const char *const keys[] = {"mode", "owner", "group"};
+    static const char *const keys[] = {"mode", "owner", "group", "trust_users", "trust_as"};
 
     if (addr_unix_path(work->config->listeners[i].address) != NULL)
         return ERR_OK;
@@ -348,6 +348,8 @@ static int check_listener(struct config_work *work, size_t i)
     if (rc == ERR_OK && find_cache(config, listener->cache, config->n_caches) == NULL)
         rc = config_fault(work, SCOPE_LISTEN, config_row_find(SCOPE_LISTEN, "cache"), i,
                           "there is no cache \"%s\"", listener->cache);
+    if (rc == ERR_OK)
+        rc = config_complete_trust(work, i);
     return rc;
 }
 
@@ -391,7 +393,7 @@ static int check_route(struct config_work *work, size_t i)
 /* Who the API answers to when there is no token; said here, since a refusal looks like a fault. */
 static void warn_without_token(const struct config *config)
 {
-    if (config->api_token != NULL)
+    if (config->api_token != NULL || config->n_users > 0)
         return;
     for (size_t i = 0; i < config->n_listeners; i++) {
         const struct config_listener *listener = &config->listeners[i];
@@ -419,6 +421,8 @@ int config_complete(struct config_work *work)
         rc = check_redis(work);
     if (rc == ERR_OK)
         rc = check_caches(work);
+    if (rc == ERR_OK)
+        rc = config_complete_users(work);
     for (size_t i = 0; i < work->config->n_listeners && rc == ERR_OK; i++)
         rc = check_listener(work, i);
     for (size_t i = 0; i < work->config->n_routes && rc == ERR_OK; i++)

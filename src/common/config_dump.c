@@ -18,11 +18,14 @@ static bool is_left_out(const struct config_row *row, const void *base)
 {
     if (row->scope == SCOPE_CACHES && strcmp(row->name, "redis_prefix") == 0)
         return !((const struct config_cache *)base)->redis_prefix_set;
+    if (row->scope == SCOPE_USERS) /* a digest of a weak password is as good as the password */
+        return strcmp(row->name, "password_sha256") == 0;
     if (row->scope != SCOPE_LISTEN)
         return false;
     return addr_unix_path(((const struct config_listener *)base)->address) == NULL &&
            (strcmp(row->name, "mode") == 0 || strcmp(row->name, "owner") == 0 ||
-            strcmp(row->name, "group") == 0);
+            strcmp(row->name, "group") == 0 || strcmp(row->name, "trust_users") == 0 ||
+            strcmp(row->name, "trust_as") == 0);
 }
 
 static void dump_values(enum config_scope scope, const void *base, const char *indent, FILE *out)
@@ -46,6 +49,20 @@ static void dump_element(enum config_scope scope, const void *base, bool last, F
     fputs(last ? "    }\n" : "    },\n", out);
 }
 
+static void dump_users(const struct config *config, FILE *out)
+{
+    if (config->n_users == 0)
+        return;
+    fputs("\nusers = (\n", out);
+    for (size_t i = 0; i < config->n_users; i++) {
+        if (config->users[i].password_sha256[0] != '\0')
+            fprintf(out, "    # The password of %s is set; it is not shown.\n",
+                    config->users[i].name);
+        dump_element(SCOPE_USERS, &config->users[i], i + 1 == config->n_users, out);
+    }
+    fputs(");\n", out);
+}
+
 int config_dump(const struct config *config, FILE *out)
 {
     dump_values(SCOPE_TOP, config, "", out);
@@ -67,6 +84,7 @@ int config_dump(const struct config *config, FILE *out)
     for (size_t i = 0; i < config->n_routes; i++)
         dump_element(SCOPE_ROUTES, &config->routes[i], i + 1 == config->n_routes, out);
     fputs(");\n", out);
+    dump_users(config, out);
     return finish(out);
 }
 
@@ -178,6 +196,9 @@ int config_print_sample(FILE *out)
           "first route that fits counts.\n#routes = (\n    #{\n",
           out);
     sample_rows(SCOPE_ROUTES, "        ", out);
+    fputs("    #}\n#);\n\n# Who may log in. Without this list nobody has to.\n#users = (\n    #{\n",
+          out);
+    sample_rows(SCOPE_USERS, "        ", out);
     fputs("    #}\n#);\n", out);
     return finish(out);
 }
@@ -235,9 +256,10 @@ int config_print_manual(FILE *out)
         [SCOPE_LISTEN] = "List listen: where to listen",
         [SCOPE_CACHES] = "List caches: the named caches",
         [SCOPE_ROUTES] = "List routes: the site behind the HTTP cache",
+        [SCOPE_USERS] = "List users: who may log in",
     };
 
-    for (enum config_scope scope = SCOPE_TOP; scope <= SCOPE_ROUTES; scope++) {
+    for (enum config_scope scope = SCOPE_TOP; scope <= SCOPE_LAST; scope++) {
         fprintf(out, ".Ss %s\n", titles[scope]);
         manual_rows(scope, out);
     }

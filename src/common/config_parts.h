@@ -22,8 +22,8 @@ struct config_place {
 struct config_work {
     struct config *config;
     struct config_place *places; /* of row r in element e: [e * n_rows + r] */
-    struct config_place elements[3][CONFIG_MAX_ELEMENTS]; /* of whole listeners, caches, routes */
-    struct config_file *file;                             /* the reader's; places point into it */
+    struct config_place elements[SCOPE_LISTS][CONFIG_MAX_ELEMENTS]; /* of a list's whole elements */
+    struct config_file *file; /* the reader's; places point into it */
     struct errmsg *msg;
 };
 
@@ -88,5 +88,12 @@ void config_file_close(struct config_file *file);
 /* config_check.c. Complete what depends on other values, read the secrets' files, judge the whole.
  */
 int config_complete(struct config_work *work) MUST_CHECK;
+/* The first line of a secret's file, without its end; *secret is the caller's. */
+int config_read_secret(struct config_work *work, enum config_scope scope, const char *key,
+                       size_t element, const char *path, char **secret) MUST_CHECK;
+
+/* config_users.c. The caches are complete. */
+int config_complete_users(struct config_work *work) MUST_CHECK;
+int config_complete_trust(struct config_work *work, size_t listener) MUST_CHECK;
 
 #endif

@@ -166,7 +166,7 @@ static int unknown_key(struct config_work *work, const config_setting_t *setting
     struct config_row row = {.scope = scope, .name = config_setting_name(setting)};
     struct config_key key = config_key(scope, &row);
 
-    for (enum config_scope s = SCOPE_TOP; s <= SCOPE_ROUTES; s++) {
+    for (enum config_scope s = SCOPE_TOP; s <= SCOPE_LAST; s++) {
         if (s == scope || config_row_find(s, row.name) == NULL)
             continue;
         return config_fault_at(work, place_of(work, setting), key.text,
@@ -248,7 +248,7 @@ static int read_scope(struct config_work *work, const config_setting_t *setting,
 /* The scope whose group or list has this name; SCOPE_TOP when none has. */
 static enum config_scope scope_named(const char *name)
 {
-    enum config_scope scope = SCOPE_ROUTES;
+    enum config_scope scope = SCOPE_LAST;
 
     while (scope != SCOPE_TOP && strcmp(config_scope_name(scope), name) != 0)
         scope--;

@@ -30,6 +30,9 @@ static const char *const adapters[] = {"none", "redis", NULL};
 #define LISTEN(key, kind, field)                                                                   \
     .scope = SCOPE_LISTEN, .name = (key), .type = (kind),                                          \
     .offset = offsetof(struct config_listener, field)
+#define USER(key, kind, field)                                                                     \
+    .scope = SCOPE_USERS, .name = (key), .type = (kind),                                           \
+    .offset = offsetof(struct config_user, field)
 #define CACHE(key, kind, field)                                                                    \
     .scope = SCOPE_CACHES, .name = (key), .type = (kind),                                          \
     .offset = offsetof(struct config_cache, field)
@@ -224,6 +227,12 @@ static const struct config_row rows[] = {
      .text = "The owner of a unix socket. Empty: the user that started the daemon."},
     {LISTEN("group", CONFIG_STRING, group), .fallback = "",
      .text = "The group of a unix socket. Empty: the group that started the daemon."},
+    {LISTEN("trust_users", CONFIG_STRINGS, trust_users), .fallback = "", .max = CONFIG_MAX_USERS,
+     .unit = "users", .count_offset = offsetof(struct config_listener, n_trust_users),
+     .text = "Users of this machine, by name or number, whose connections to a unix socket need no "
+             "password; *: everyone who may connect. They are the user trust_as."},
+    {LISTEN("trust_as", CONFIG_STRING, trust_as), .fallback = "default",
+     .text = "The name in users that trusted connections have."},
     {LISTEN("backlog", CONFIG_INT, backlog), .fallback = "1024", .min = 1, .max = 65535,
      .unit = "connections",
      .text = "Connections that wait to be accepted. The kernel's own limit (net.core.somaxconn) "
@@ -376,6 +385,22 @@ static const struct config_row rows[] = {
          "status below 400 is left out until it does. Empty: no such checks."},
     {ROUTE("health_interval", CONFIG_TIME, health_interval_ms), .fallback = "2s", .min = 100,
      .max = HOUR, .unit = "ms", .text = "The time between those checks."},
+
+    {USER("name", CONFIG_STRING, name), .example = "app",
+     .text =
+         "The name that clients log in by. Required. RESP clients that send a password alone are "
+         "the user \"default\"."},
+    {USER("password_sha256", CONFIG_STRING, password_sha256), .fallback = "",
+     .text = "The SHA-256 digest of the password, 64 hex digits, as Redis' ACL has it: printf "
+             "%s PASSWORD | sha256sum. Take a long random password: there is no salt."},
+    {USER("password_file", CONFIG_STRING, password_file), .fallback = "",
+     .text = "A file with the password instead. With neither, nobody can log in by this name, and "
+             "only trusted peers (listen.trust_users) have it."},
+    {USER("rights", CONFIG_STRINGS, grants), .fallback = "", .max = CONFIG_MAX_GRANTS,
+     .unit = "grants", .count_offset = offsetof(struct config_user, n_grants),
+     .text =
+         "What the user may: \"CACHE: right right\", with * for every cache. read; write; purge "
+         "(clear, purge); admin (reset of statistics, check); all. Together they add up."},
 };
 
 const struct config_row *config_schema(size_t *n_rows)
@@ -389,6 +414,7 @@ const char *config_scope_name(enum config_scope scope)
     static const char *const names[] = {
         [SCOPE_TOP] = "",          [SCOPE_LIMITS] = "limits", [SCOPE_REDIS] = "redis",
         [SCOPE_LISTEN] = "listen", [SCOPE_CACHES] = "caches", [SCOPE_ROUTES] = "routes",
+        [SCOPE_USERS] = "users",
     };
 
     return names[scope];

@@ -26,6 +26,7 @@ struct api_exchange {
     bool local;      /* came over a unix socket */
     bool loopback;   /* came over TCP from a loopback address */
     bool admin;      /* the listener is an admin one */
+    const struct config_user *user; /* of the connection without a login: a trusted peer; or NULL */
     void (*done)(struct api_exchange *exchange); /* for API_PENDING: the response is in out now */
     bool (*gone)(const struct api_exchange *exchange); /* whether nobody waits for the answer any
                                                           more; NULL: somebody does */

@@ -1,4 +1,5 @@
 /* /v1/caches, /v1/caches/{cache}, /v1/caches/{cache}/purge, /v1/stats/reset. */
+#include "common/auth.h"
 #include "http/api_impl.h"
 
 const char *api_backend_name(const struct cache *cache)
@@ -73,6 +74,8 @@ enum api_result api_cache(struct api_call *call)
         api_send_json(call, 200, describe(call->cache));
         return API_ANSWERED;
     case HTTP1_DELETE:
+        if (!api_guard_may(call, call->cache, AUTH_PURGE))
+            return API_ANSWERED;
         call->run = run_clear;
         call->answer = answer_removed;
         return api_call_run(call, true);
@@ -106,6 +109,8 @@ enum api_result api_purge(struct api_call *call)
         api_send_error(call, 400, "a purge takes ?pattern= or ?tag=, one of them");
         return API_ANSWERED;
     }
+    if (!api_guard_may(call, call->cache, AUTH_PURGE))
+        return API_ANSWERED;
     buf_truncate(text, 0);
     if (http1_decode(pattern.len > 0 ? pattern : tag, true, text) != ERR_OK) {
         api_send_error(call, 400, "a percent sign in the query without two hex digits");
@@ -121,6 +126,10 @@ enum api_result api_reset(struct api_call *call)
 {
     struct caches *caches = call->api->caches;
 
+    for (size_t i = 0; i < caches_count(caches); i++)
+        if ((call->cache == NULL || call->cache == caches_at(caches, i)) &&
+            !api_guard_may(call, caches_at(caches, i), AUTH_ADMIN))
+            return API_ANSWERED;
     if (call->cache != NULL)
         cache_stats_reset(call->cache);
     for (size_t i = 0; call->cache == NULL && i < caches_count(caches); i++)

@@ -1,6 +1,7 @@
 /* /v1/caches/{cache}/entries/{key}: GET HEAD PUT DELETE. */
 #include "http/api_impl.h"
 
+#include "common/auth.h"
 #include "common/clock.h"
 #include "common/units.h"
 #include "http/etag.h"
@@ -284,8 +285,26 @@ static enum api_result delete_entry(struct api_call *call)
     return api_call_run(call, false);
 }
 
+/* What the request asks of its user. */
+static unsigned rights_of(const struct api_call *call)
+{
+    switch (call->request->method) {
+    case HTTP1_GET:
+        return api_is_fetch(call) ? AUTH_READ | AUTH_WRITE : AUTH_READ;
+    case HTTP1_HEAD:
+        return AUTH_READ;
+    case HTTP1_PUT:
+    case HTTP1_DELETE:
+        return AUTH_WRITE;
+    default:
+        return 0;
+    }
+}
+
 enum api_result api_entry(struct api_call *call)
 {
+    if (!api_guard_may(call, call->cache, rights_of(call)))
+        return API_ANSWERED;
     switch (call->request->method) {
     case HTTP1_GET:
         return api_is_fetch(call) ? api_fetch(call) : get(call);

@@ -2,10 +2,15 @@
  * to local addresses: by a name that resolves to them (checked by Host), or by a page of another
  * origin (checked by Origin and Sec-Fetch-Site). Other users and machines are kept out by the
  * token. */
+#include "common/auth.h"
 #include "http/api_impl.h"
+#include "redis/base64.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
+
+/* Of Basic, decoded: a name and a password. */
+#define CREDENTIALS_MAX 3072
 
 /* host[:port] or [v6]:port without the port and the brackets. */
 static struct slice host_name(struct slice host)
@@ -110,13 +115,64 @@ static bool token_equal(struct slice sent, const char *token)
     return differ == 0;
 }
 
-static bool token_sent(const struct http1_request *request, const char *token)
+/* What follows the scheme in Authorization; data NULL: another scheme, or none. */
+static struct slice credentials(const struct http1_request *request, const char *scheme)
 {
     struct slice field = http1_header(request, "authorization");
+    size_t len = strlen(scheme);
 
-    if (field.len < 7 || strncasecmp(field.data, "Bearer ", 7) != 0)
-        return false;
-    return token_equal(slice_make(field.data + 7, field.len - 7), token);
+    if (field.len <= len || strncasecmp(field.data, scheme, len) != 0 || field.data[len] != ' ')
+        return (struct slice){0};
+    return slice_make(field.data + len + 1, field.len - len - 1);
+}
+
+static bool token_sent(const struct http1_request *request, const char *token)
+{
+    struct slice sent = credentials(request, "Bearer");
+
+    return sent.data != NULL && token_equal(sent, token);
+}
+
+/* Basic base64(name:password), or Bearer password. NULL: no user's. */
+static const struct config_user *user_sent(const struct config *config,
+                                           const struct http1_request *request)
+{
+    struct slice basic = credentials(request, "Basic"), bearer = credentials(request, "Bearer");
+    char text[CREDENTIALS_MAX];
+    size_t len;
+    const char *colon;
+
+    if (bearer.data != NULL)
+        return auth_bearer(config, bearer);
+    if (basic.data == NULL || basic.len > sizeof(text) / 3 * 4 ||
+        base64_decode(basic, text, &len) != ERR_OK)
+        return NULL;
+    colon = memchr(text, ':', len);
+    if (colon == NULL)
+        return NULL;
+    return auth_login(config, slice_make(text, (size_t)(colon - text)),
+                      slice_make(colon + 1, len - (size_t)(colon + 1 - text)));
+}
+
+static bool check_user(struct api_call *call)
+{
+    const struct config *config = call->api->heritage->config;
+    struct api_exchange *exchange = call->exchange;
+
+    call->all_rights = (exchange->admin && exchange->loopback) ||
+                       (config->api_token != NULL && token_sent(call->request, config->api_token));
+    if (call->all_rights)
+        return true;
+    call->user = user_sent(config, call->request);
+    if (call->user == NULL && http1_header(call->request, "authorization").data == NULL)
+        call->user = exchange->user;
+    if (call->user != NULL)
+        return true;
+    api_header(call, "WWW-Authenticate: Basic realm=\"cachetastic\"");
+    api_send_error(
+        call, 401,
+        "the API needs a user: Authorization: Basic, or Bearer and the password (users)");
+    return false;
 }
 
 static bool check_token(struct api_call *call)
@@ -124,6 +180,9 @@ static bool check_token(struct api_call *call)
     const struct config *config = call->api->heritage->config;
     const struct api_exchange *exchange = call->exchange;
 
+    if (auth_required(config))
+        return check_user(call);
+    call->all_rights = true;
     if (exchange->local || (exchange->admin && exchange->loopback))
         return true;
     if (config->api_token != NULL) {
@@ -157,4 +216,16 @@ bool api_guard_check(struct api_call *call)
     if (!call->exchange->local && !check_host(call))
         return false;
     return check_origin(call) && check_token(call);
+}
+
+bool api_guard_may(struct api_call *call, struct cache *cache, unsigned rights)
+{
+    const struct config *config = call->api->heritage->config;
+
+    if (call->all_rights || auth_may(config, call->user, cache_config(cache), rights))
+        return true;
+    api_send_error(call, 403, "the user %s has no right to %s on the cache %s (users.rights)",
+                   call->user->name, auth_missing(call->user, config, cache_config(cache), rights),
+                   cache_config(cache)->name);
+    return false;
 }

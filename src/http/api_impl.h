@@ -45,8 +45,10 @@ struct api_call {
     bool head;                           /* HEAD: everything but the body */
     bool http10; /* the client must be told that the connection stays open */
     bool if_match;
-    bool keep_key;  /* in `kept` while the call waits */
-    bool no_memory; /* a header did not fit: the response fails */
+    bool keep_key;   /* in `kept` while the call waits */
+    bool no_memory;  /* a header did not fit: the response fails */
+    bool all_rights; /* by the API's token, or since there are no users */
+    const struct config_user *user;
     struct cache *cache;
     struct api_args args;
     enum cache_status (*run)(struct api_call *call, struct cache_op *op);
@@ -78,6 +80,10 @@ void api_send_allow(struct api_call *call, const char *methods);
 
 /* api_guard.c. Whether the request may go on; if not, the refusal has been sent. */
 bool api_guard_check(struct api_call *call);
+
+/* Whether the request's user has these rights (enum auth_right) on the cache; if not, the refusal
+ * has been sent. */
+bool api_guard_may(struct api_call *call, struct cache *cache, unsigned rights);
 
 /* Handlers. cache and args.key are set where the route has them. */
 enum api_result api_entry(struct api_call *call);

@@ -1,43 +1,49 @@
 /* The command table. */
 #include "worker/command.h"
 
-#define R COMMAND_READ
-#define W COMMAND_WRITE
-#define L COMMAND_LOCAL
-#define A COMMAND_ADMIN
+#include "common/auth.h"
+
+#define R          COMMAND_READ
+#define W          COMMAND_WRITE
+#define L          COMMAND_LOCAL
+#define A          COMMAND_ADMIN
+#define RETURNS    COMMAND_RETURNS
+#define PURGES     COMMAND_PURGES
+#define MAINTAINS  COMMAND_MAINTAINS
+#define UNKNOWN_OK COMMAND_UNKNOWN_OK
 
 static const struct command table[] = {
-    {"APPEND", 3, W, 1, 1, 1, cmd_append},
-    {"AUTH", -2, L, 0, 0, 0, cmd_auth},
+    {"APPEND", 3, W | RETURNS, 1, 1, 1, cmd_append},
+    {"AUTH", -2, L | UNKNOWN_OK, 0, 0, 0, cmd_auth},
     {"CACHETASTIC.ATTACH", -1, L, 0, 0, 0, cmd_attach},
-    {"CACHETASTIC.CHECK", 1, A, 0, 0, 0, cmd_check},
-    {"CACHETASTIC.CLEAR", 1, A, 0, 0, 0, cmd_clear},
+    {"CACHETASTIC.CHECK", 1, A | MAINTAINS, 0, 0, 0, cmd_check},
+    {"CACHETASTIC.CLEAR", 1, A | PURGES, 0, 0, 0, cmd_clear},
     {"CACHETASTIC.FAIL", -3, W, 1, 1, 1, cmd_fail},
-    {"CACHETASTIC.FETCH", -2, R, 1, 1, 1, cmd_fetch},
+    {"CACHETASTIC.FETCH", -2, R | W, 1, 1, 1, cmd_fetch},
     {"CACHETASTIC.FILL", -4, W, 1, 1, 1, cmd_fill},
-    {"CACHETASTIC.PURGE", -3, A, 0, 0, 0, cmd_purge},
+    {"CACHETASTIC.PURGE", -3, A | PURGES, 0, 0, 0, cmd_purge},
     {"CACHETASTIC.RESET", -1, A, 0, 0, 0, cmd_stats_reset},
     {"CACHETASTIC.STATS", -1, L, 0, 0, 0, cmd_stats},
     {"CACHETASTIC.USE", 2, L, 0, 0, 0, cmd_use},
     {"CLIENT", -2, L, 0, 0, 0, cmd_client},
     {"COMMAND", -1, L, 0, 0, 0, cmd_command},
     {"CONFIG", -2, L, 0, 0, 0, cmd_config},
-    {"DBSIZE", 1, A, 0, 0, 0, cmd_dbsize},
-    {"DECR", 2, W, 1, 1, 1, cmd_decr},
-    {"DECRBY", 3, W, 1, 1, 1, cmd_decrby},
+    {"DBSIZE", 1, A | R, 0, 0, 0, cmd_dbsize},
+    {"DECR", 2, W | RETURNS, 1, 1, 1, cmd_decr},
+    {"DECRBY", 3, W | RETURNS, 1, 1, 1, cmd_decrby},
     {"DEL", -2, W, 1, -1, 1, cmd_del},
     {"ECHO", 2, L, 0, 0, 0, cmd_echo},
     {"EXISTS", -2, R, 1, -1, 1, cmd_exists},
     {"EXPIRE", -3, W, 1, 1, 1, cmd_expire},
     {"EXPIREAT", -3, W, 1, 1, 1, cmd_expireat},
-    {"FLUSHDB", -1, A, 0, 0, 0, cmd_flushdb},
+    {"FLUSHDB", -1, A | PURGES, 0, 0, 0, cmd_flushdb},
     {"GET", 2, R, 1, 1, 1, cmd_get},
-    {"GETDEL", 2, W, 1, 1, 1, cmd_getdel},
-    {"GETEX", -2, W, 1, 1, 1, cmd_getex},
-    {"GETSET", 3, W, 1, 1, 1, cmd_getset},
-    {"HELLO", -1, L, 0, 0, 0, cmd_hello},
-    {"INCR", 2, W, 1, 1, 1, cmd_incr},
-    {"INCRBY", 3, W, 1, 1, 1, cmd_incrby},
+    {"GETDEL", 2, W | RETURNS, 1, 1, 1, cmd_getdel},
+    {"GETEX", -2, W | RETURNS, 1, 1, 1, cmd_getex},
+    {"GETSET", 3, W | RETURNS, 1, 1, 1, cmd_getset},
+    {"HELLO", -1, L | UNKNOWN_OK, 0, 0, 0, cmd_hello},
+    {"INCR", 2, W | RETURNS, 1, 1, 1, cmd_incr},
+    {"INCRBY", 3, W | RETURNS, 1, 1, 1, cmd_incrby},
     {"INFO", -1, L, 0, 0, 0, cmd_info},
     {"MGET", -2, R, 1, -1, 1, cmd_mget},
     {"MSET", -3, W, 1, -1, 2, cmd_mset},
@@ -47,8 +53,8 @@ static const struct command table[] = {
     {"PING", -1, L, 0, 0, 0, cmd_ping},
     {"PSETEX", 4, W, 1, 1, 1, cmd_psetex},
     {"PTTL", 2, R, 1, 1, 1, cmd_pttl},
-    {"QUIT", -1, L, 0, 0, 0, cmd_quit},
-    {"RESET", 1, L, 0, 0, 0, cmd_reset},
+    {"QUIT", -1, L | UNKNOWN_OK, 0, 0, 0, cmd_quit},
+    {"RESET", 1, L | UNKNOWN_OK, 0, 0, 0, cmd_reset},
     {"SELECT", 2, L, 0, 0, 0, cmd_select},
     {"SET", -3, W, 1, 1, 1, cmd_set},
     {"SETEX", 4, W, 1, 1, 1, cmd_setex},
@@ -122,10 +128,54 @@ void command_lower(const struct command *command, char out[COMMAND_NAME_MAX])
     out[i] = '\0';
 }
 
+/* What the command asks of its user. */
+static unsigned rights_of(const struct command *command)
+{
+    unsigned rights = 0;
+
+    rights |= command->flags & (COMMAND_READ | COMMAND_RETURNS) ? AUTH_READ : 0;
+    rights |= command->flags & COMMAND_WRITE ? AUTH_WRITE : 0;
+    rights |= command->flags & COMMAND_PURGES ? AUTH_PURGE : 0;
+    rights |= command->flags & COMMAND_MAINTAINS ? AUTH_ADMIN : 0;
+    return rights;
+}
+
+bool command_may(struct call *call, unsigned rights)
+{
+    const struct config *config = call->conn->worker->heritage->config;
+    const struct config_cache *cache = cache_config(call->cache);
+    char lower[COMMAND_NAME_MAX];
+
+    if (conn_may(call->conn, call->cache, rights))
+        return true;
+    command_lower(call->command, lower);
+    reply_error(call->out,
+                "NOPERM User %s has no permissions to run the '%s' command on the cache '%s' "
+                "(users.rights: %s)",
+                call->conn->user == NULL ? "default" : call->conn->user->name, lower, cache->name,
+                auth_missing(call->conn->user, config, cache, rights));
+    return false;
+}
+
+/* Whether the client has logged in and its user has the right to this. */
+static bool allowed(struct call *call)
+{
+    const struct command *command = call->command;
+
+    if (command != NULL && command->flags & COMMAND_UNKNOWN_OK)
+        return true;
+    if (call->conn->user != NULL)
+        return command == NULL || command_may(call, rights_of(command));
+    reply_error(call->out, "NOAUTH Authentication required.");
+    return false;
+}
+
 void command_run(struct call *call)
 {
     const struct command *command = call->command;
 
+    if (auth_required(call->conn->worker->heritage->config) && !allowed(call))
+        return;
     if (command == NULL) {
         reply_error(call->out, "ERR unknown command '%.*s'",
                     (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len), call->argv[0].data);

@@ -42,6 +42,11 @@ enum command_flags {
     COMMAND_WRITE = 2,
     COMMAND_LOCAL = 4, /* about the connection or the daemon: touches no key, never waits */
     COMMAND_ADMIN = 8, /* about a whole cache: waits until everything before it is answered */
+    /* What the user must be allowed beside READ and WRITE, which say it themselves. */
+    COMMAND_RETURNS = 16,     /* a write that tells of the value: needs the right to read too */
+    COMMAND_PURGES = 32,      /* needs the right to purge */
+    COMMAND_MAINTAINS = 64,   /* needs the right of admin */
+    COMMAND_UNKNOWN_OK = 128, /* may be sent before logging in */
 };
 
 struct command {
@@ -60,7 +65,10 @@ const struct command *command_at(size_t i); /* NULL past the end */
 #define COMMAND_NAME_MAX 33
 void command_lower(const struct command *command, char out[COMMAND_NAME_MAX]);
 
-/* Check the arity of call->command (NULL: unknown) and run it. */
+/* Whether call->cache may be used so by the connection's user; false: NOPERM was answered. */
+bool command_may(struct call *call, unsigned rights);
+
+/* Check the arity of call->command (NULL: unknown) and the user's rights, and run it. */
 void command_run(struct call *call);
 
 /* ---- operations ---- */

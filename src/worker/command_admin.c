@@ -1,6 +1,7 @@
 /* CACHETASTIC.*: what Redis has no command for. */
 #include "worker/command.h"
 
+#include "common/auth.h"
 #include "shm/check.h"
 #include "shm/table.h"
 
@@ -55,6 +56,11 @@ void cmd_stats_reset(struct call *call)
 
     if (!optional_cache(call, &cache))
         return;
+    for (size_t i = 0; i < caches_count(caches); i++) {
+        call->cache = caches_at(caches, i);
+        if ((cache == NULL || cache == call->cache) && !command_may(call, AUTH_ADMIN))
+            return;
+    }
     if (cache != NULL)
         cache_stats_reset(cache);
     for (size_t i = 0; cache == NULL && i < caches_count(caches); i++)

@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "common/auth.h"
 #include "common/clock.h"
 #include "common/units.h"
 #include "shm/table.h"
@@ -54,11 +55,36 @@ void cmd_select(struct call *call)
     reply_ok(call->out);
 }
 
+/* False: an error was answered. */
+static bool log_in(struct call *call, struct slice name, struct slice password)
+{
+    const struct config *config = call->conn->worker->heritage->config;
+    const struct config_user *user;
+
+    if (!auth_required(config)) {
+        reply_error(call->out,
+                    "ERR AUTH <password> called without any password configured for the default "
+                    "user. Are you sure your configuration is correct?");
+        return false;
+    }
+    user = auth_login(config, name, password);
+    if (user == NULL) {
+        reply_error(call->out, "WRONGPASS invalid username-password pair or user is disabled.");
+        return false;
+    }
+    call->conn->user = user;
+    return true;
+}
+
+/* AUTH [name] password. */
 void cmd_auth(struct call *call)
 {
-    reply_error(call->out,
-                "ERR AUTH <password> called without any password configured for the default "
-                "user. Are you sure your configuration is correct?");
+    struct slice name = call->argc == 3 ? call->argv[1] : SLICE_LIT("default");
+
+    if (call->argc > 3)
+        reply_error(call->out, "ERR syntax error");
+    else if (log_in(call, name, call->argv[call->argc - 1]))
+        reply_ok(call->out);
 }
 
 void cmd_time(struct call *call)
@@ -130,12 +156,14 @@ static void hello_map(struct call *call)
 }
 
 /* Options from argv[2] on; nothing takes effect when one of them is wrong. */
-static bool hello_options(struct call *call, struct slice *name)
+static bool hello_options(struct call *call, struct slice *name, struct slice login[2])
 {
     for (int i = 2; i < call->argc; i++) {
         if (slice_ieq(call->argv[i], "AUTH") && i + 2 < call->argc) {
-            cmd_auth(call);
-            return false;
+            login[0] = call->argv[i + 1];
+            login[1] = call->argv[i + 2];
+            i += 2;
+            continue;
         }
         if (!slice_ieq(call->argv[i], "SETNAME") || i + 1 >= call->argc) {
             reply_error(call->out, "ERR Syntax error in HELLO option '%.*s'",
@@ -147,9 +175,21 @@ static bool hello_options(struct call *call, struct slice *name)
     return true;
 }
 
+static bool hello_known(struct call *call)
+{
+    if (call->conn->user != NULL || !auth_required(call->conn->worker->heritage->config))
+        return true;
+    reply_error(call->out,
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
+                "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client "
+                "and select the RESP protocol version at the same time");
+    return false;
+}
+
 void cmd_hello(struct call *call)
 {
     struct slice name = {0};
+    struct slice login[2] = {{0}, {0}};
     int64_t version = call->session->version;
 
     if (call->argc > 1 && units_parse_int(call->argv[1], &version) != ERR_OK) {
@@ -160,7 +200,9 @@ void cmd_hello(struct call *call)
         reply_error(call->out, "NOPROTO unsupported protocol version");
         return;
     }
-    if (!hello_options(call, &name) || (name.data != NULL && !set_name(call, name)))
+    if (!hello_options(call, &name, login) ||
+        (login[1].data != NULL && !log_in(call, login[0], login[1])) || !hello_known(call) ||
+        (name.data != NULL && !set_name(call, name)))
         return;
     call->session->version = (int)version;
     hello_map(call);
@@ -172,6 +214,7 @@ void cmd_reset(struct call *call)
 
     session->version = 2;
     session->name[0] = '\0';
+    call->conn->user = conn_trusted(call->conn);
     session->cache =
         caches_find(call->conn->worker->caches, slice_cstr(call->conn->listener->cache));
     (void)!resp_status(call->out, "RESET");
@@ -186,10 +229,12 @@ static void client_info(struct call *call)
     struct buf line = {0};
 
     if (buf_printf(
-            &line, "id=%llu addr=%s name=%s age=%llu resp=%d lib-name=%s lib-ver=%s cache=%s\n",
+            &line,
+            "id=%llu addr=%s name=%s age=%llu resp=%d user=%s lib-name=%s lib-ver=%s cache=%s\n",
             (unsigned long long)conn->id, conn->peer, session->name,
             (unsigned long long)(clock_now_ms() - conn->opened_ms) / 1000, session->version,
-            session->lib_name, session->lib_version, cache_config(session->cache)->name) == ERR_OK)
+            conn->user == NULL ? "default" : conn->user->name, session->lib_name,
+            session->lib_version, cache_config(session->cache)->name) == ERR_OK)
         reply_bulk(call->out, buf_slice(&line));
     else
         reply_error(call->out, "ERR out of memory");

@@ -1,6 +1,7 @@
 /* CACHETASTIC.ATTACH: hand a cache's memory to a local client, for reading. */
 #include "worker/command.h"
 
+#include "common/auth.h"
 #include "common/fdpass.h"
 #include "worker/direct.h"
 
@@ -52,6 +53,9 @@ void cmd_attach(struct call *call)
         reply_error(call->out, call->argc > 2 ? "ERR syntax error" : "ERR no cache has that name");
         return;
     }
+    call->cache = cache;
+    if (!command_may(call, AUTH_READ))
+        return;
     refusal = direct_refusal(call->conn, cache);
     if (refusal != NULL || !alone(call)) {
         reply_error(call->out, "NODIRECT %s",

@@ -1,6 +1,7 @@
 /* GET, SET and their family. */
 #include "worker/command.h"
 
+#include "common/auth.h"
 #include "common/clock.h"
 #include "common/units.h"
 
@@ -145,6 +146,8 @@ void cmd_set(struct call *call)
     struct step step = {.kind = STEP_PUT, .key = call->argv[1], .value = call->argv[2]};
 
     if (!parse_set(call, &options))
+        return;
+    if (options.get && !command_may(call, AUTH_READ))
         return;
     step.attrs = options.tags;
     step.attrs.expires_ms = options.expires_ms;

@@ -1,5 +1,7 @@
+#define _GNU_SOURCE 1 /* struct ucred */
 #include "worker/conn.h"
 
+#include "common/auth.h"
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/log.h"
@@ -531,6 +533,18 @@ static void describe_peer(struct conn *conn)
     }
 }
 
+const struct config_user *conn_trusted(const struct conn *conn)
+{
+    const struct config_listener *listener = conn->listener;
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    if (!conn->local || listener->n_trust_users == 0 ||
+        getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return NULL;
+    return auth_peer(conn->worker->heritage->config, listener, peer.uid);
+}
+
 /* Too many connections: say so in the listener's protocol, without waiting, and close. */
 static void refuse_connection(int fd, const struct config_listener *listener)
 {
@@ -568,6 +582,7 @@ static struct conn *conn_alloc(struct worker *worker, int fd,
     conn->opened_ms = clock_now_ms();
     conn->active_ms = conn->opened_ms;
     describe_peer(conn);
+    conn->user = conn_trusted(conn);
     return conn;
 }
 

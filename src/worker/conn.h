@@ -13,6 +13,7 @@
 #ifndef WORKER_CONN_H
 #define WORKER_CONN_H
 
+#include "common/auth.h"
 #include "common/buf.h"
 #include "common/list.h"
 #include "worker/worker.h"
@@ -50,6 +51,7 @@ struct conn {
     struct list dirty; /* worker->dirty: flush at the end of this turn */
     struct worker *worker;
     const struct config_listener *listener;
+    const struct config_user *user; /* logged in, or trusted; NULL: nobody (common/auth.h) */
     uv_poll_t poll;
     int events; /* what poll waits for now */
     int fd;
@@ -95,6 +97,15 @@ int conn_init(struct worker *worker) MUST_CHECK;
 /* Take over an accepted, non-blocking socket. Closes it on failure (limit, memory), with a clear
  * refusal where the protocol is known. */
 void conn_open(struct worker *worker, int fd, const struct config_listener *listener);
+
+/* The user that this connection is without a login: a trusted peer's, or NULL. A system call. */
+const struct config_user *conn_trusted(const struct conn *conn);
+/* Whether its user has all these rights (enum auth_right) on the cache. Sessions ask before every
+ * operation; they log in by auth_login() into conn->user. */
+static inline bool conn_may(const struct conn *conn, const struct cache *cache, unsigned rights)
+{
+    return auth_may(conn->worker->heritage->config, conn->user, cache_config(cache), rights);
+}
 
 /* Where a reply that is known now goes. */
 struct buf *conn_out(struct conn *conn);

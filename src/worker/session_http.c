@@ -131,6 +131,7 @@ static void prepare(struct conn *conn, const struct http1_request *request,
     exchange->local = conn->local;
     exchange->loopback = conn->loopback;
     exchange->admin = conn->listener->admin;
+    exchange->user = conn->user;
 }
 
 /* Hand a whole request to the API. */

@@ -1,6 +1,7 @@
 /* The RESP session: bytes to commands, one connection's order kept. */
 #include "worker/command.h"
 
+#include "common/auth.h"
 #include "common/clock.h"
 #include "worker/direct.h"
 
@@ -71,6 +72,17 @@ static enum session_result run_one(struct resp_session *session)
     return call.close ? SESSION_CLOSE : SESSION_MORE;
 }
 
+/* Nobody in particular, who must log in first, gets little memory. */
+static const struct resp_limits *limits_for(const struct resp_session *session)
+{
+    static const struct resp_limits unknown = {
+        .args = 16, .bulk_bytes = 16384, .inline_bytes = 16384};
+    const struct conn *conn = session->conn;
+
+    return conn->user == NULL && auth_required(conn->worker->heritage->config) ? &unknown
+                                                                               : &session->limits;
+}
+
 static enum session_result resp_input(struct conn *conn)
 {
     struct resp_session *session = conn->session;
@@ -81,7 +93,7 @@ static enum session_result resp_input(struct conn *conn)
         enum session_result result;
 
         /* Stage 1: parse. */
-        switch (resp_parse(&session->parser, buf_slice(&conn->in), &session->limits)) {
+        switch (resp_parse(&session->parser, buf_slice(&conn->in), limits_for(session))) {
         case PARSE_OK:
             break;
         case PARSE_MORE:

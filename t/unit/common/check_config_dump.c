@@ -63,7 +63,8 @@ static const char full[] =
     "  breaker_open = \"9s\"; invalidation = \"none\"; channel = \"ch\"; journal_entries = 2048;\n"
     "  loss_window = \"2m\"; };\n"
     "listen = ( { address = \"unix:/tmp/a\"; protocol = \"resp\"; cache = \"other\";\n"
-    "  mode = \"0600\"; owner = \"root\"; group = \"root\"; backlog = 3; admin = true; },\n"
+    "  mode = \"0600\"; owner = \"root\"; group = \"root\"; backlog = 3; admin = true;\n"
+    "  trust_users = [ \"root\" ]; trust_as = \"u\"; },\n"
     "  { address = \"[::1]:80\"; protocol = \"http\"; } );\n"
     "caches = ( { name = \"other\"; memory = \"5M\"; size_credit = false; ttl = \"1d\";\n"
     "  ttl_jitter = 10; direct = true; direct_users = [ \"www-data\", \"33\" ];\n"
@@ -78,14 +79,16 @@ static const char full[] =
     "  bypass_cookies = [ \"s*\" ]; ignore_query = [ \"utm_*\" ]; sort_query = true;\n"
     "  key_headers = [ \"X-Device\" ]; connect_timeout = \"7s\"; first_byte_timeout = \"8s\";\n"
     "  idle_timeout = \"9s\"; keepalive = 3; keepalive_timeout = \"11s\"; fail_timeout = \"12s\";\n"
-    "  health_path = \"/up\"; health_interval = \"13s\"; } );\n";
+    "  health_path = \"/up\"; health_interval = \"13s\"; } );\n"
+    "# A digest is masked, so it does not read back: password_sha256 = \n"
+    "users = ( { name = \"u\"; password_file = \"%s\"; rights = [ \"bare: read\" ]; } );\n";
 
 START_TEST(every_key_reads_back)
 {
     char text[8192];
     const char *secret = config_text_file("secret\n");
 
-    ck_assert_int_lt(snprintf(text, sizeof(text), full, secret, secret), (int)sizeof(text));
+    ck_assert_int_lt(snprintf(text, sizeof(text), full, secret, secret, secret), (int)sizeof(text));
     check_round_trip(text);
 }
 END_TEST
@@ -114,7 +117,7 @@ START_TEST(no_value_is_lost)
     char *default_dump[2];
     size_t same = 0;
 
-    snprintf(text, sizeof(text), full, secret, secret);
+    snprintf(text, sizeof(text), full, secret, secret, secret);
     dump_twice(text, &full_dump[0], &full_dump[1]);
     dump_twice("", &default_dump[0], &default_dump[1]);
     /* The first half of the dump: the groups, before the lists whose elements differ in number. */
@@ -190,6 +193,9 @@ START_TEST(sample_shows_the_defaults)
     dump_twice(on, &dumps[0], &dumps[1]);
     /* The sample has a value for it, so that it can be seen; the default is none. */
     drop_lines(dumps[0], "redis_prefix = ");
+    /* And a user, where the default is that there are none. */
+    ck_assert_ptr_nonnull(strstr(dumps[0], "\nusers = ("));
+    *strstr(dumps[0], "\nusers = (") = '\0';
     ck_assert_str_eq(dumps[0], defaults[0]);
     free(sample);
     free(on);
