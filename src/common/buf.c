@@ -25,6 +25,9 @@ char *buf_reserve(struct buf *b, size_t len)
         return b->data + b->end;
     }
     cap = cap < BUF_MIN_CAP ? BUF_MIN_CAP : cap;
+    /* What is empty may be for one large thing; what grows, grows by doubling. */
+    if (content == 0 && len > cap)
+        cap = len;
     while (cap < content + len)
         cap *= 2;
     data = malloc(cap);

@@ -259,11 +259,12 @@ bool field_date(struct slice text, int64_t now_s, int64_t *date_s)
     static const char *const long_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
                                              "Thursday", "Friday", "Saturday"};
     static const char *const names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    struct scan scan = {.at = text.data, .end = text.data + text.len};
-    struct scan dashed = scan;
+    struct scan scan, dashed;
 
     if (text.len == 0)
         return false;
+    scan = (struct scan){.at = text.data, .end = text.data + text.len};
+    dashed = scan;
     (void)one_of(&dashed, long_names, 7);
     if (!dashed.bad) {
         literal(&dashed, ",");

@@ -435,7 +435,7 @@ static int append_piece(struct proxy_exchange *exchange, struct slice piece)
 static int pump(struct proxy_exchange *exchange)
 {
     struct flight *flight = exchange->flight;
-    const char *body = buf_head(&flight->data) + flight->body_at;
+    const char *body = buf_slice(&flight->data).data + flight->body_at;
     uint64_t stop = flight->received < exchange->end ? flight->received : exchange->end;
     int status = ERR_OK;
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,10 @@
 
 /* Time limits are looked at every so many ticks. */
 #define TICKS_PER_CHECK 5
+
+/* Blocks up to the first size come from the heap, which keeps up to the second at its end. */
+#define LARGE_BLOCK_BYTES (32 << 20)
+#define KEPT_BYTES        (128 << 20)
 
 /* --- becoming a worker ---------------------------------------------------------------------- */
 
@@ -229,6 +234,15 @@ static void end(struct worker *worker)
     close(worker->signal_fd);
 }
 
+/* Replies of a megabyte come and go by the thousand a second. By default each would get pages of its
+ * own from the kernel, cleared and given back: three times the processor time of a stored page of
+ * 1 MiB over HTTP (740 us against 254 us). */
+static void keep_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+}
+
 int worker_run(const struct heritage *heritage, unsigned slot)
 {
     struct worker *worker = calloc(1, sizeof(*worker));
@@ -237,6 +251,7 @@ int worker_run(const struct heritage *heritage, unsigned slot)
 
     snprintf(role, sizeof(role), "worker %u", slot);
     log_set_role(role);
+    keep_memory();
     if (worker == NULL) {
         log_error("cannot start: %s", msg.text);
         return WORKER_EXIT_START;
