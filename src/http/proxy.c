@@ -99,6 +99,9 @@ static bool path_fits(const struct config_route *route, struct slice path)
 {
     struct slice pattern = slice_cstr(route->path);
 
+    if (slice_eq(path, SLICE_LIT("*"))) /* OPTIONS: the server as a whole */
+        path = SLICE_LIT("/");
+
     return strpbrk(route->path, "*?") != NULL ? glob_match(pattern, path)
                                               : slice_starts(path, pattern);
 }
@@ -213,6 +216,9 @@ static const char *refuse_target(const struct proxy_exchange *exchange, int *sta
     struct slice host = host_of(exchange);
 
     *status = 400;
+    if (request->target.len >= 7 && strncasecmp(request->target.data, "http://", 7) == 0 &&
+        request->authority.len == 0)
+        return "the target has no host";
     if (slice_eq(request->method_name, SLICE_LIT("CONNECT"))) {
         *status = 501;
         return "CONNECT is not for a site";

@@ -102,7 +102,7 @@ static int add_framing(struct flight *flight, const struct http1_request *reques
     flight->upload_chunked = request->has_body && length.data == NULL;
     if (flight->upload_chunked)
         return add_line(&flight->request, "Transfer-Encoding", SLICE_LIT("chunked"));
-    return length.data != NULL && !flight->get && !flight->head_request
+    return length.data != NULL && (flight->upload || (!flight->get && !flight->head_request))
                ? add_line(&flight->request, "Content-Length", length)
                : ERR_OK;
 }

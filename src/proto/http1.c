@@ -313,6 +313,7 @@ struct http1_parser *http1_parser_create(const struct http1_limits *limits)
     if (parser == NULL)
         return NULL;
     parser->limits = *limits;
+    parser->lines.request = true;
     llhttp_init(&parser->llhttp, HTTP_REQUEST, &settings);
     parser->llhttp.data = parser;
     return parser;
@@ -337,7 +338,7 @@ void http1_parser_reset(struct http1_parser *parser)
     parser->target_len = 0;
     parser->head_taken = 0;
     parser->line_bytes = 0;
-    parser->lines = (struct http1_lines){0};
+    parser->lines = (struct http1_lines){.request = true};
     parser->body_bytes = 0;
     parser->target_done = false;
     parser->headers_done = false;
@@ -384,7 +385,7 @@ static size_t admit(struct http1_parser *parser, const char *data, size_t len)
     parser->head_taken += len;
     good = http1_lines_scan(&parser->lines, data, len);
     if (good == 0)
-        fail(parser, 400, "a bare CR or LF, or a folded header line");
+        fail(parser, 400, "a bare CR or LF, a folded header line, or a malformed request line");
     return good;
 }
 

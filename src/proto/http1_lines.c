@@ -1,5 +1,24 @@
 #include "proto/http1_lines.h"
 
+/* One blank between the three parts, none around them, and the third begins with "HTTP/". */
+static bool request_line_byte(struct http1_lines *lines, char c)
+{
+    static const char protocol[] = "HTTP/";
+
+    if (c == '\t')
+        return false;
+    if (c == ' ') {
+        bool first = lines->line_len == 0;
+
+        return !first && lines->last != ' ' && ++lines->blanks <= 2;
+    }
+    if (c == '\r')
+        return lines->last != ' ';
+    if (lines->blanks == 2 && lines->after < sizeof(protocol) - 1)
+        return c == protocol[lines->after++];
+    return true;
+}
+
 static bool scan_byte(struct http1_lines *lines, char c)
 {
     bool pair = lines->last == '\r';
@@ -7,6 +26,8 @@ static bool scan_byte(struct http1_lines *lines, char c)
     if ((c == '\n') != pair)
         return false;
     if (lines->line_len == 0 && lines->lines > 0 && (c == ' ' || c == '\t'))
+        return false;
+    if (lines->request && lines->lines == 0 && c != '\n' && !request_line_byte(lines, c))
         return false;
     lines->last = c;
     if (c != '\n') {
