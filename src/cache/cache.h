@@ -216,6 +216,14 @@ void cache_stats_reset(struct cache *cache);
 /* Apply a message of another node to L1 (the master's subscriber). */
 struct message;
 void caches_apply(struct caches *caches, const struct message *message);
+/* A key of the server has changed, by whomever (redis.tracking): name is that in Redis, and may be
+ * the key of several caches, or of none. */
+void caches_changed(struct caches *caches, struct slice name);
+/* A database of the server was emptied. */
+void caches_flushed(struct caches *caches);
+/* What all names in Redis of the caches that Redis stands behind begin with. out: room for
+ * caches_count() slices, borrowed from the caches. Returns how many. */
+size_t caches_prefixes(const struct caches *caches, struct slice *out);
 /* Messages may have been lost: every layered cache's epoch moves. */
 void caches_distrust(struct caches *caches);
 /* Replay the journal (master): goes on until it is empty or Redis is down; call about once a

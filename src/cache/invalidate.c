@@ -86,6 +86,39 @@ void caches_apply(struct caches *caches, const struct message *message)
     stat_add(cache->zone, STAT_INVALIDATIONS, 1);
 }
 
+void caches_changed(struct caches *caches, struct slice name)
+{
+    for (size_t i = 0; i < caches->n; i++) {
+        struct cache *cache = &caches->cache[i];
+        struct slice key;
+
+        if (!cache->l2 || !keyname_decode(cache, name, &key))
+            continue;
+        apply_delete(cache, key);
+        stat_add(cache->zone, STAT_INVALIDATIONS, 1);
+    }
+}
+
+void caches_flushed(struct caches *caches)
+{
+    for (size_t i = 0; i < caches->n; i++) {
+        if (!caches->cache[i].l2)
+            continue;
+        zone_clear(caches->cache[i].zone);
+        stat_add(caches->cache[i].zone, STAT_INVALIDATIONS, 1);
+    }
+}
+
+size_t caches_prefixes(const struct caches *caches, struct slice *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < caches->n; i++)
+        if (caches->cache[i].l2)
+            out[n++] = caches->cache[i].prefix;
+    return n;
+}
+
 void caches_distrust(struct caches *caches)
 {
     for (size_t i = 0; i < caches->n; i++)

@@ -132,6 +132,7 @@ struct config_redis {
     uint64_t breaker_open_ms;  /* how long it stays open before one probe */
     enum config_adapter invalidation;
     char *channel;           /* "cachetastic:invalidate" */
+    bool tracking;           /* changes by clients that know nothing of us are heard of too */
     int64_t journal_entries; /* keys whose outcome in Redis is unknown, per host */
     uint64_t loss_window_ms;
 };

@@ -205,6 +205,10 @@ static const struct config_row rows[] = {
          "at all, entries live here until they expire."},
     {REDIS("channel", CONFIG_STRING, channel), .fallback = "cachetastic:invalidate",
      .text = "The channel of those messages. All machines that share data use the same one."},
+    {REDIS("tracking", CONFIG_BOOL, tracking), .fallback = "false",
+     .text = "Whether Redis reports every key that changes, whoever changes it (CLIENT TRACKING, Redis "
+             "6): then a write by a client that knows nothing of cachetastic is seen here at once. Own "
+             "writes are reported too, so a value is read back from Redis once after each put."},
     {REDIS("journal_entries", CONFIG_INT, journal_entries), .fallback = "65536", .min = 1024,
      .max = 16777216, .unit = "keys",
      .text = "How many keys are remembered whose last write to Redis has an unknown outcome. When "

@@ -8,6 +8,7 @@
 #include "master/signals.h"
 #include "master/sockets.h"
 #include "redis/subscriber.h"
+#include "redis/tracking.h"
 #include "shm/watch.h"
 
 #include <uv.h>
@@ -53,6 +54,9 @@ struct master {
     struct watch *watches[CONFIG_MAX_CACHES]; /* one a zone: locks held for too long */
     struct caches *caches;
     struct subscriber *subscriber; /* NULL without Redis invalidation */
+    struct tracking *tracking;     /* NULL without redis.tracking */
+    bool messages_confirmed, changes_confirmed;
+    void (*invalidation_gone)(void *arg); /* of invalidate_stop() */
 };
 
 #endif
