@@ -45,6 +45,7 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
     caches->heritage = heritage;
     caches->loop = loop;
     caches->owner = HERITAGE_OWNER(slot);
+    caches->events = heritage->events;
     list_init(&caches->works);
     list_init(&caches->parked);
     list_init(&caches->waiting);

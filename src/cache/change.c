@@ -242,9 +242,9 @@ static void retry_change(struct work *work)
     work_end(work, status);
 }
 
-enum cache_status cache_change(struct cache *cache, struct slice key,
-                               const struct cache_change *change, struct cache_sink *sink,
-                               struct cache_op *op, int64_t *integer)
+static enum cache_status change_(struct cache *cache, struct slice key,
+                                 const struct cache_change *change, struct cache_sink *sink,
+                                 struct cache_op *op, int64_t *integer)
 {
     enum cache_status status = check_limits(cache, key, change->value);
     struct cache_change jittered = *change;
@@ -273,4 +273,14 @@ enum cache_status cache_change(struct cache *cache, struct slice key,
     work->sink = sink;
     work_park(work, retry_change);
     return CACHE_PENDING;
+}
+
+enum cache_status cache_change(struct cache *cache, struct slice key,
+                               const struct cache_change *change, struct cache_sink *sink,
+                               struct cache_op *op, int64_t *integer)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, change->kind == CHANGE_DELETE ? TELEMETRY_DELETE : TELEMETRY_PUT,
+                         key, began_ns, op, NULL, change_(cache, key, change, sink, op, integer));
 }

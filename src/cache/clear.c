@@ -86,7 +86,7 @@ static void run_progress(void *arg, uint64_t scanned, uint64_t removed)
 static enum cache_status job_failed(struct cache *cache, int err)
 {
     journal_distrust(cache->set->heritage->journal, cache->number, true);
-    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    telemetry_fallback(cache, (struct slice){0});
     if (cache->fallback)
         return CACHE_OK;
     stat_add(cache->zone, STAT_ERRORS, 1);
@@ -208,7 +208,7 @@ static enum cache_status refuse_whole_db(struct cache_op *op)
     return CACHE_REFUSED;
 }
 
-enum cache_status cache_clear(struct cache *cache, struct cache_op *op)
+static enum cache_status clear(struct cache *cache, struct cache_op *op)
 {
     uint64_t seq;
 
@@ -222,6 +222,14 @@ enum cache_status cache_clear(struct cache *cache, struct cache_op *op)
         return CACHE_OK;
     op->integer = 0;
     return job_start(cache, JOB_CLEAR, (struct slice){0}, seq, op);
+}
+
+enum cache_status cache_clear(struct cache *cache, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_CLEAR, (struct slice){0}, began_ns, op, NULL,
+                         clear(cache, op));
 }
 
 static void retry_purge(struct work *work)
@@ -242,7 +250,7 @@ static void retry_purge(struct work *work)
     work_end(work, status);
 }
 
-enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op)
+static enum cache_status purge(struct cache *cache, struct slice pattern, struct cache_op *op)
 {
     struct work *work;
 
@@ -273,7 +281,15 @@ enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct 
     return CACHE_PENDING;
 }
 
-enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
+enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_DELETE_PATTERN, pattern, began_ns, op, NULL,
+                         purge(cache, pattern, op));
+}
+
+static enum cache_status purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
 {
     if (cache->l2) {
         if (op != NULL)
@@ -283,6 +299,14 @@ enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct 
     ban_tag(cache->zone, tag);
     stat_add(cache->zone, STAT_PURGES, 1);
     return CACHE_OK;
+}
+
+enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_DELETE_PATTERN, tag, began_ns, op, NULL,
+                         purge_tag(cache, tag, op));
 }
 
 static void count_done(void *arg, int status, uint64_t matched, uint64_t removed)

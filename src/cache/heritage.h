@@ -6,6 +6,7 @@
 #include "cache/job.h"
 #include "common/config.h"
 #include "redis/breaker.h"
+#include "shm/event.h"
 #include "shm/journal.h"
 #include "shm/scoreboard.h"
 #include "shm/zone.h"
@@ -35,6 +36,7 @@ struct heritage {
     struct journal *journal; /* NULL without Redis */
     struct breaker *breaker; /* NULL without Redis */
     struct jobs *jobs;
+    struct events *events;                 /* telemetry */
     struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */
     struct heritage_direct direct[CONFIG_MAX_CACHES]; /* likewise */
     struct heritage_socket *sockets;

@@ -5,6 +5,7 @@
  * write.c    cache_put, cache_delete         change.c  cache_change
  * once.c     cache_fetch, cache_fill         wait.c    waiting for another's computation
  * l2.c       the way to Redis                scan.c    walk of a cache's keys there
+ * telemetry.c  events of operations, for subscribers
  * job.c      the table of long jobs          clear.c   clears and purges
  * invalidate.c  messages of other nodes, epoch, journal replay
  */
@@ -12,6 +13,7 @@
 #define CACHE_IMPL_H
 
 #include "cache/cache.h"
+#include "cache/telemetry.h"
 #include "common/buf.h"
 #include "common/list.h"
 #include "redis/envelope.h"
@@ -39,6 +41,7 @@ struct caches {
     const struct heritage *heritage;
     uv_loop_t *loop;
     uint32_t owner; /* HERITAGE_OWNER of this process */
+    struct events *events;
     struct pool *pool;
     struct cache *cache;
     size_t n;
@@ -85,7 +88,9 @@ struct work {
     bool found;             /* fetch: a stale value is in the sink */
     bool waited;            /* for another's computation */
     uint64_t wait_until_ms; /* and no longer than this */
-    uint64_t look_ms;       /* when to look again without having been rung */
+    uint64_t began_ns;      /* telemetry: its end is to be told; 0 = not */
+    enum telemetry_kind kind;
+    uint64_t look_ms; /* when to look again without having been rung */
 };
 
 /* keyname.c. Append the Redis name of a key. */
@@ -126,6 +131,8 @@ void wait_ring(void *arg, uint64_t slots);
 /* read.c. Ask L2 for work's key; for a fetch fetch_absent() follows when it has none. */
 void read_send(struct work *work);
 void read_count(struct cache *cache, bool counts, enum counter layer, bool found);
+/* telemetry.c. work, whose began_ns is set, ends. */
+void telemetry_done(const struct work *work, enum cache_status status);
 /* once.c */
 void fetch_absent(struct work *work);
 /* write.c. Send a put whose stub is work->lease. */

@@ -183,8 +183,9 @@ static enum cache_status pend(struct cache *cache, struct slice key, const struc
     return CACHE_PENDING;
 }
 
-enum cache_status cache_fetch(struct cache *cache, struct slice key, const struct cache_fetch *how,
-                              struct cache_sink *sink, struct cache_op *op, struct cache_info *info)
+static enum cache_status fetch(struct cache *cache, struct slice key, const struct cache_fetch *how,
+                               struct cache_sink *sink, struct cache_op *op,
+                               struct cache_info *info)
 {
     enum cache_status status = check_limits(cache, key, (struct slice){0});
     bool l2 = asks_l2(cache, key);
@@ -219,6 +220,15 @@ enum cache_status cache_fetch(struct cache *cache, struct slice key, const struc
     return CACHE_PENDING;
 }
 
+enum cache_status cache_fetch(struct cache *cache, struct slice key, const struct cache_fetch *how,
+                              struct cache_sink *sink, struct cache_op *op, struct cache_info *info)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_FETCH, key, began_ns, op, info,
+                         fetch(cache, key, how, sink, op, info));
+}
+
 /* ---- the end of a computation ---- */
 
 /* Into shared memory alone: there is no Redis, or it is down. */
@@ -244,7 +254,7 @@ static enum cache_status fill_l1(struct cache *cache, const struct table_key *ke
     case TABLE_STORED:
         if (cache->l2) {
             journal_key(cache, key->bytes);
-            stat_add(cache->zone, STAT_FALLBACKS, 1);
+            telemetry_fallback(cache, key->bytes);
         }
         return CACHE_OK;
     case TABLE_REJECTED:
@@ -306,9 +316,9 @@ static enum cache_status fill_pending(struct cache *cache, struct slice key, uin
     return CACHE_PENDING;
 }
 
-enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t token,
-                             struct slice value, const struct cache_attrs *attrs,
-                             struct cache_op *op)
+static enum cache_status fill(struct cache *cache, struct slice key, uint64_t token,
+                              struct slice value, const struct cache_attrs *attrs,
+                              struct cache_op *op)
 {
     enum cache_status status = check_limits(cache, key, value);
     struct cache_attrs jittered = *attrs;
@@ -333,6 +343,16 @@ enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t tok
     if (status != CACHE_WAIT || op == NULL)
         return write_count(cache, status);
     return fill_pending(cache, key, token, value, &jittered, op, false);
+}
+
+enum cache_status cache_fill(struct cache *cache, struct slice key, uint64_t token,
+                             struct slice value, const struct cache_attrs *attrs,
+                             struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_PUT, key, began_ns, op, NULL,
+                         fill(cache, key, token, value, attrs, op));
 }
 
 static void retry_fail(struct work *work)

@@ -24,7 +24,7 @@ static enum cache_status read_fallback(struct cache *cache, const struct table_k
 {
     enum table_result result;
 
-    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    telemetry_fallback(cache, key->bytes);
     if (!cache->fallback && !cache->l1)
         return CACHE_DOWN;
     result = l1_read(cache, key, clock_now_ms(), sink, info);
@@ -48,7 +48,7 @@ static void read_failed(struct work *work, int err)
 
     if (work->fetching) {
         /* Computing goes on without L2. */
-        stat_add(work->cache->zone, STAT_FALLBACKS, 1);
+        telemetry_fallback(work->cache, work->key.bytes);
         fetch_absent(work);
         return;
     }
@@ -262,8 +262,8 @@ static enum cache_status read_l2(struct cache *cache, const struct table_key *ke
     return CACHE_PENDING;
 }
 
-enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
-                            struct cache_op *op, struct cache_info *info)
+static enum cache_status get(struct cache *cache, struct slice key, struct cache_sink *sink,
+                             struct cache_op *op, struct cache_info *info)
 {
     struct table_key tkey;
     enum table_result result = TABLE_MISS;
@@ -295,6 +295,15 @@ enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_
         return CACHE_MISS;
     }
     return op == NULL ? CACHE_WAIT : read_l2(cache, &tkey, sink, op);
+}
+
+enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
+                            struct cache_op *op, struct cache_info *info)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_GET, key, began_ns, op, info,
+                         get(cache, key, sink, op, info));
 }
 
 void cache_prefetch(struct cache *cache, const struct slice *keys, size_t n)

@@ -101,6 +101,8 @@ void work_end(struct work *work, enum cache_status status)
 {
     struct cache_op *op = work->op;
 
+    if (work->began_ns != 0)
+        telemetry_done(work, status);
     list_remove(&work->link);
     list_remove(&work->park);
     free(work->copy);

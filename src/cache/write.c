@@ -85,7 +85,7 @@ static void put_fell_back(struct work *work, int err)
     struct cache *cache = work->cache;
 
     journal_key(cache, work->key.bytes);
-    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    telemetry_fallback(cache, work->key.bytes);
     if (cache->fallback) {
         put_end_l1(work);
         return;
@@ -243,12 +243,12 @@ static enum cache_status put_without_l2(struct cache *cache, const struct table_
         return CACHE_DOWN;
     }
     journal_key(cache, key->bytes);
-    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    telemetry_fallback(cache, key->bytes);
     return put_memory(cache, key, value, attrs, 0);
 }
 
-enum cache_status cache_put(struct cache *cache, struct slice key, struct slice value,
-                            const struct cache_attrs *attrs, struct cache_op *op)
+static enum cache_status put(struct cache *cache, struct slice key, struct slice value,
+                             const struct cache_attrs *attrs, struct cache_op *op)
 {
     enum cache_status status = check_limits(cache, key, value);
     struct cache_attrs jittered = *attrs;
@@ -273,6 +273,15 @@ enum cache_status cache_put(struct cache *cache, struct slice key, struct slice 
         return CACHE_NOMEM;
     work_park(work, retry_put_memory);
     return CACHE_PENDING;
+}
+
+enum cache_status cache_put(struct cache *cache, struct slice key, struct slice value,
+                            const struct cache_attrs *attrs, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_PUT, key, began_ns, op, NULL,
+                         put(cache, key, value, attrs, op));
 }
 
 /* ---- delete ---- */
@@ -302,7 +311,7 @@ static void delete_done(struct pool_call *call, int status, const struct reply *
         return;
     }
     journal_key(cache, work->key.bytes);
-    stat_add(cache->zone, STAT_FALLBACKS, 1);
+    telemetry_fallback(cache, work->key.bytes);
     if (cache->fallback) {
         delete_end(work);
         return;
@@ -349,7 +358,7 @@ static enum cache_status delete_memory(struct cache *cache, struct slice key)
     return had ? CACHE_OK : CACHE_MISS;
 }
 
-enum cache_status cache_delete(struct cache *cache, struct slice key, struct cache_op *op)
+static enum cache_status delete_key(struct cache *cache, struct slice key, struct cache_op *op)
 {
     enum cache_status status;
     struct work *work;
@@ -360,7 +369,7 @@ enum cache_status cache_delete(struct cache *cache, struct slice key, struct cac
         /* Recorded even where the caller gets an error: the key is to go, whenever Redis is back.
          */
         journal_key(cache, key);
-        stat_add(cache->zone, STAT_FALLBACKS, 1);
+        telemetry_fallback(cache, key);
         if (!cache->fallback)
             stat_add(cache->zone, STAT_ERRORS, 1);
     }
@@ -381,4 +390,12 @@ enum cache_status cache_delete(struct cache *cache, struct slice key, struct cac
     else
         delete_begin(work);
     return CACHE_PENDING;
+}
+
+enum cache_status cache_delete(struct cache *cache, struct slice key, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_DELETE, key, began_ns, op, NULL,
+                         delete_key(cache, key, op));
 }

@@ -125,7 +125,8 @@ int prepare_heritage(struct heritage *heritage, struct errmsg *msg)
         (status = make_node_id(heritage->node_id, sizeof(heritage->node_id), msg)) != ERR_OK ||
         (status = make_board(heritage, msg)) != ERR_OK ||
         (status = make_redis_state(heritage, msg)) != ERR_OK ||
-        (status = jobs_create(&heritage->jobs, msg)) != ERR_OK)
+        (status = jobs_create(&heritage->jobs, msg)) != ERR_OK ||
+        (status = event_create(&heritage->events, msg)) != ERR_OK)
         return status;
     if ((status = check_memory(heritage->config, msg)) != ERR_OK)
         return status;
@@ -142,6 +143,8 @@ void prepare_undo(struct heritage *heritage)
             zone_destroy(heritage->zones[i]);
         heritage->zones[i] = NULL;
     }
+    if (heritage->events != NULL)
+        event_destroy(heritage->events);
     if (heritage->jobs != NULL)
         jobs_destroy(heritage->jobs);
     if (heritage->breaker != NULL)

@@ -142,6 +142,7 @@ static void repair(struct master *master, unsigned slot, pid_t pid, bool suspect
     }
     if (heritage->journal != NULL)
         journal_repair(heritage->journal, HERITAGE_OWNER(slot));
+    event_repair(heritage->events, HERITAGE_OWNER(slot), slot);
     jobs = jobs_orphan(heritage->jobs, HERITAGE_OWNER(slot));
     log_write(
         level,

@@ -464,6 +464,11 @@ int resp_array(struct buf *out, size_t n)
     return append_number(out, '*', (int64_t)n);
 }
 
+int resp_push(struct buf *out, size_t n, int version)
+{
+    return version == 3 ? buf_printf(out, ">%zu\r\n", n) : resp_array(out, n);
+}
+
 int resp_map(struct buf *out, size_t n, int version)
 {
     return version >= 3 ? append_number(out, '%', (int64_t)n) : resp_array(out, 2 * n);

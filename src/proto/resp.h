@@ -56,6 +56,8 @@ int resp_bulk(struct buf *out, struct slice value) MUST_CHECK;
 int resp_bulk_header(struct buf *out, size_t len) MUST_CHECK;
 int resp_null(struct buf *out, int version) MUST_CHECK;
 int resp_array(struct buf *out, size_t n) MUST_CHECK;
+/* A message that answers no command: a push in RESP3, an array in RESP2. */
+int resp_push(struct buf *out, size_t n, int version) MUST_CHECK;
 /* n pairs: a map in RESP3, a flat array of 2n in RESP2. */
 int resp_map(struct buf *out, size_t n, int version) MUST_CHECK;
 

@@ -11,6 +11,7 @@
 #define PURGES     COMMAND_PURGES
 #define MAINTAINS  COMMAND_MAINTAINS
 #define UNKNOWN_OK COMMAND_UNKNOWN_OK
+#define SUB_OK     COMMAND_SUBSCRIBED_OK
 
 static const struct command table[] = {
     {"APPEND", 3, W | RETURNS, 1, 1, 1, cmd_append},
@@ -50,20 +51,24 @@ static const struct command table[] = {
     {"PERSIST", 2, W, 1, 1, 1, cmd_persist},
     {"PEXPIRE", -3, W, 1, 1, 1, cmd_pexpire},
     {"PEXPIREAT", -3, W, 1, 1, 1, cmd_pexpireat},
-    {"PING", -1, L, 0, 0, 0, cmd_ping},
+    {"PING", -1, L | SUB_OK, 0, 0, 0, cmd_ping},
     {"PSETEX", 4, W, 1, 1, 1, cmd_psetex},
+    {"PSUBSCRIBE", -2, L | SUB_OK, 0, 0, 0, cmd_psubscribe},
     {"PTTL", 2, R, 1, 1, 1, cmd_pttl},
-    {"QUIT", -1, L | UNKNOWN_OK, 0, 0, 0, cmd_quit},
-    {"RESET", 1, L | UNKNOWN_OK, 0, 0, 0, cmd_reset},
+    {"PUNSUBSCRIBE", -1, L | SUB_OK, 0, 0, 0, cmd_punsubscribe},
+    {"QUIT", -1, L | UNKNOWN_OK | SUB_OK, 0, 0, 0, cmd_quit},
+    {"RESET", 1, L | UNKNOWN_OK | SUB_OK, 0, 0, 0, cmd_reset},
     {"SELECT", 2, L, 0, 0, 0, cmd_select},
     {"SET", -3, W, 1, 1, 1, cmd_set},
     {"SETEX", 4, W, 1, 1, 1, cmd_setex},
     {"SETNX", 3, W, 1, 1, 1, cmd_setnx},
     {"STRLEN", 2, R, 1, 1, 1, cmd_strlen},
+    {"SUBSCRIBE", -2, L | SUB_OK, 0, 0, 0, cmd_subscribe},
     {"TIME", 1, L, 0, 0, 0, cmd_time},
     {"TTL", 2, R, 1, 1, 1, cmd_ttl},
     {"TYPE", 2, R, 1, 1, 1, cmd_type},
     {"UNLINK", -2, W, 1, -1, 1, cmd_del},
+    {"UNSUBSCRIBE", -1, L | SUB_OK, 0, 0, 0, cmd_unsubscribe},
 };
 
 #define TABLE_LEN  (sizeof(table) / sizeof(table[0]))
@@ -170,6 +175,13 @@ static bool allowed(struct call *call)
     return false;
 }
 
+/* A RESP2 client with subscriptions cannot tell replies from messages. */
+static bool subscribed_only(const struct call *call)
+{
+    return call->session->subscription != NULL && call->session->version == 2 &&
+           (call->command->flags & COMMAND_SUBSCRIBED_OK) == 0;
+}
+
 void command_run(struct call *call)
 {
     const struct command *command = call->command;
@@ -187,6 +199,17 @@ void command_run(struct call *call)
 
         command_lower(command, lower);
         reply_error(call->out, "ERR wrong number of arguments for '%s' command", lower);
+        return;
+    }
+    if (subscribed_only(call)) {
+        char lower[COMMAND_NAME_MAX];
+
+        command_lower(command, lower);
+        reply_error(
+            call->out,
+            "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+            "RESET are allowed in this context",
+            lower);
         return;
     }
     command->run(call);

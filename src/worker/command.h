@@ -18,9 +18,10 @@ struct resp_session {
     struct conn *conn;
     struct resp_parser parser;
     struct resp_limits limits;
-    struct cache *cache; /* SELECT and CACHETASTIC.USE change it */
-    int version;         /* 2 or 3 */
-    char name[64];       /* CLIENT SETNAME */
+    struct subscription *subscription; /* subscribe.c's; NULL: none */
+    struct cache *cache;               /* SELECT and CACHETASTIC.USE change it */
+    int version;                       /* 2 or 3 */
+    char name[64];                     /* CLIENT SETNAME */
     char lib_name[64];
     char lib_version[32];
     struct direct *direct; /* the client maps a cache's memory (direct.h); NULL: not */
@@ -43,10 +44,11 @@ enum command_flags {
     COMMAND_LOCAL = 4, /* about the connection or the daemon: touches no key, never waits */
     COMMAND_ADMIN = 8, /* about a whole cache: waits until everything before it is answered */
     /* What the user must be allowed beside READ and WRITE, which say it themselves. */
-    COMMAND_RETURNS = 16,     /* a write that tells of the value: needs the right to read too */
-    COMMAND_PURGES = 32,      /* needs the right to purge */
-    COMMAND_MAINTAINS = 64,   /* needs the right of admin */
-    COMMAND_UNKNOWN_OK = 128, /* may be sent before logging in */
+    COMMAND_RETURNS = 16,        /* a write that tells of the value: needs the right to read too */
+    COMMAND_PURGES = 32,         /* needs the right to purge */
+    COMMAND_MAINTAINS = 64,      /* needs the right of admin */
+    COMMAND_UNKNOWN_OK = 128,    /* may be sent before logging in */
+    COMMAND_SUBSCRIBED_OK = 256, /* may be sent by a RESP2 client that has subscriptions */
 };
 
 struct command {
@@ -190,6 +192,11 @@ HANDLER(flushdb);
 HANDLER(fetch);
 HANDLER(fill);
 HANDLER(fail);
+/* subscribe.c */
+HANDLER(subscribe);
+HANDLER(psubscribe);
+HANDLER(unsubscribe);
+HANDLER(punsubscribe);
 /* command_admin.c */
 HANDLER(use);
 HANDLER(stats);

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/units.h"
 #include "shm/table.h"
+#include "worker/subscribe.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -19,7 +20,11 @@ void cmd_ping(struct call *call)
 {
     if (call->argc > 2)
         reply_error(call->out, "ERR wrong number of arguments for 'ping' command");
-    else if (call->argc == 2)
+    else if (call->session->subscription != NULL && call->session->version == 2) {
+        (void)!resp_array(call->out, 2);
+        reply_bulk(call->out, SLICE_LIT("pong"));
+        reply_bulk(call->out, call->argc == 2 ? call->argv[1] : SLICE_LIT(""));
+    } else if (call->argc == 2)
         reply_bulk(call->out, call->argv[1]);
     else
         (void)!resp_status(call->out, "PONG");
@@ -215,6 +220,7 @@ void cmd_reset(struct call *call)
     session->version = 2;
     session->name[0] = '\0';
     call->conn->user = conn_trusted(call->conn);
+    subscribe_end(session);
     session->cache =
         caches_find(call->conn->worker->caches, slice_cstr(call->conn->listener->cache));
     (void)!resp_status(call->out, "RESET");
@@ -423,6 +429,10 @@ static int info_stats(struct call *call, struct buf *text)
                     (unsigned long long)stats.counter[STAT_MISSES],
                     (unsigned long long)stats.counter[STAT_EVICTIONS],
                     (unsigned long long)stats.counter[STAT_EXPIRATIONS]);
+    if (rc == ERR_OK)
+        rc = buf_printf(text, "cachetastic_events_dropped:%llu\r\n",
+                        (unsigned long long)atomic_load_explicit(
+                            &call->conn->worker->heritage->events->dropped, memory_order_relaxed));
     for (int i = 0; rc == ERR_OK && i < STAT_COUNT; i++)
         rc = buf_printf(text, "cachetastic_%s:%llu\r\n", stat_name((enum counter)i),
                         (unsigned long long)stats.counter[i]);

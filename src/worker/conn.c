@@ -495,6 +495,9 @@ int conn_init(struct worker *worker)
     list_init(&worker->conns);
     list_init(&worker->ready);
     list_init(&worker->dirty);
+    list_init(&worker->subscribers);
+    worker->pump.data = worker;
+    uv_timer_init(&worker->loop, &worker->pump);
     worker->loop.data = worker;
     uv_idle_init(&worker->loop, &worker->ready_turn);
     uv_prepare_init(&worker->loop, &worker->flush_before);

@@ -5,6 +5,8 @@
 #include "common/clock.h"
 #include "worker/direct.h"
 
+#include "worker/subscribe.h"
+
 #include <stdlib.h>
 
 static uint64_t largest_value(struct caches *caches)
@@ -46,6 +48,7 @@ static void resp_close(struct conn *conn)
     struct resp_session *session = conn->session;
 
     direct_close(session->direct);
+    subscribe_end(session);
     resp_parser_fini(&session->parser);
     free(session);
 }

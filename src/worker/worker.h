@@ -43,6 +43,10 @@ struct worker {
     int signal_fd;
     uv_timer_t tick; /* WORKER_TICK_MS: idle and header time limits, drain */
     unsigned ticks;
+    struct list subscribers; /* subscribe.c's: connections with telemetry subscriptions */
+    uv_timer_t pump;         /* runs while there are any */
+    struct event_cursor event_cursor;
+    uint64_t events_lost;
     struct list direct;                 /* clients that map a cache's memory (direct.h) */
     char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first: idle connections own no room */
 };

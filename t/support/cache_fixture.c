@@ -55,6 +55,7 @@ static void open_shared(struct cache_fixture *fixture, struct errmsg *msg)
 
     ck_assert_int_eq(scoreboard_create(1, &heritage->board, msg), ERR_OK);
     ck_assert_int_eq(jobs_create(&heritage->jobs, msg), ERR_OK);
+    ck_assert_int_eq(event_create(&heritage->events, msg), ERR_OK);
     for (size_t i = 0; i < config->n_caches; i++) {
         struct zone_options options = {.name = config->caches[i].name,
                                        .size_bytes = config->caches[i].memory_bytes,
@@ -108,8 +109,8 @@ void fixture_serve(struct cache_fixture *fixture, unsigned slot)
     for (size_t i = 0; i < fixture->config.n_caches; i++)
         ck_assert_msg(zone_join(fixture->heritage.zones[i], &msg) == ERR_OK, "%s", msg.text);
     ck_assert_int_eq(uv_loop_init(&fixture->loop), 0);
-    ck_assert_int_eq(
-        uv_poll_init(&fixture->loop, &fixture->wake, fixture->heritage.wake_fds[slot]), 0);
+    ck_assert_int_eq(uv_poll_init(&fixture->loop, &fixture->wake, fixture->heritage.wake_fds[slot]),
+                     0);
     fixture->wake.data = fixture;
     ck_assert_int_eq(uv_poll_start(&fixture->wake, UV_READABLE, on_wake), 0);
     ck_assert_msg(caches_open(&fixture->heritage, &fixture->loop, slot, &fixture->caches, &msg) ==
@@ -158,6 +159,7 @@ void fixture_unshare(struct cache_fixture *fixture)
         close(fixture->heritage.wake_fds[i]);
     scoreboard_destroy(fixture->heritage.board);
     jobs_destroy(fixture->heritage.jobs);
+    event_destroy(fixture->heritage.events);
     if (fixture->heritage.journal != NULL)
         journal_destroy(fixture->heritage.journal);
     if (fixture->heritage.breaker != NULL)

@@ -41,7 +41,7 @@ def reply(stream):
     kind, rest = line[:1], line[1:-2]
     if kind == b"$":
         return None if rest == b"-1" else stream.read(int(rest) + 2)[:-2]
-    if kind == b"*":
+    if kind in (b"*", b">"):
         return [reply(stream) for _ in range(int(rest))]
     if kind == b"%":
         return [reply(stream) for _ in range(2 * int(rest))]
