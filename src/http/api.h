@@ -4,7 +4,7 @@
  *   GET HEAD PUT DELETE /v1/caches/{cache}/entries/{key}    key percent-encoded; may have '/'
  *     with Cache-Fetch and Cache-Lease: one computation a key, see api_fetch.c
  *   DELETE /v1/caches/{cache}
- *   POST /v1/caches/{cache}/purge?pattern=|tag=
+ *   POST /v1/caches/{cache}/purge?pattern=|tag=|url=[&soft=1]
  *   GET /v1/caches  /v1/caches/{cache}  /v1/stats[/{cache}]
  *   POST /v1/stats/reset[/{cache}]
  *   GET /metrics  /healthz  /readyz

@@ -1,6 +1,7 @@
 /* /v1/caches, /v1/caches/{cache}, /v1/caches/{cache}/purge, /v1/stats/reset. */
 #include "common/auth.h"
 #include "http/api_impl.h"
+#include "http/purge.h"
 
 const char *api_backend_name(const struct cache *cache)
 {
@@ -95,20 +96,81 @@ static enum cache_status run_purge_tag(struct api_call *call, struct cache_op *o
     return cache_purge_tag(call->cache, call->args.text, op);
 }
 
+static enum cache_status purge_url(struct api_call *call, bool soft, struct cache_op *op)
+{
+    const char *name = cache_config(call->cache)->name;
+    const struct config_route *route;
+    struct buf key = {0};
+    enum cache_status status = CACHE_NOMEM;
+
+    /* That it is an address was found out before; once the call waits, text is not there any more.
+     */
+    if (route_url_key(call->api->heritage->config, name, call->args.text, &key, &route) == ERR_OK)
+        status = purge_page(call->cache, route, buf_slice(&key), soft, op);
+    buf_fini(&key);
+    return status == CACHE_MISS ? CACHE_OK : status;
+}
+
+static enum cache_status run_purge_url(struct api_call *call, struct cache_op *op)
+{
+    return purge_url(call, false, op);
+}
+
+static enum cache_status run_purge_soft(struct api_call *call, struct cache_op *op)
+{
+    return purge_url(call, true, op);
+}
+
+static void answer_purged(struct api_call *call, enum cache_status status)
+{
+    answer_removed(call, status == CACHE_MISS ? CACHE_OK : status);
+}
+
+/* ?url=http://HOST/PATH of a page of the site, and perhaps &soft=1. */
+static enum api_result purge_by_url(struct api_call *call, struct slice url)
+{
+    struct slice soft = http1_query(call->request, "soft");
+    struct buf *text = &call->api->key;
+    const struct config_route *route;
+    struct buf key = {0};
+    int status;
+
+    if (!api_guard_may(call, call->cache, AUTH_PURGE))
+        return API_ANSWERED;
+    buf_truncate(text, 0);
+    status = http1_decode(url, true, text);
+    if (status == ERR_OK)
+        status = route_url_key(call->api->heritage->config, cache_config(call->cache)->name,
+                               buf_slice(text), &key, &route);
+    buf_fini(&key);
+    if (status != ERR_OK) {
+        api_send_error(call, status == ERR_NOMEM ? 500 : 400,
+                       "url is the address of a page: http://HOST/PATH, percent-encoded");
+        return API_ANSWERED;
+    }
+    call->args.text = buf_slice(text);
+    call->run = slice_eq(soft, SLICE_LIT("1")) ? run_purge_soft : run_purge_url;
+    call->answer = answer_purged;
+    return api_call_run(call, true);
+}
+
 enum api_result api_purge(struct api_call *call)
 {
     struct slice pattern = http1_query(call->request, "pattern");
     struct slice tag = http1_query(call->request, "tag");
+    struct slice url = http1_query(call->request, "url");
     struct buf *text = &call->api->key;
 
     if (call->request->method != HTTP1_POST) {
         api_send_allow(call, "POST");
         return API_ANSWERED;
     }
-    if ((pattern.len == 0) == (tag.len == 0)) {
-        api_send_error(call, 400, "a purge takes ?pattern= or ?tag=, one of them");
+    if ((pattern.len > 0) + (tag.len > 0) + (url.len > 0) != 1) {
+        api_send_error(call, 400, "a purge takes ?pattern=, ?tag= or ?url=, one of them");
         return API_ANSWERED;
     }
+    if (url.len > 0)
+        return purge_by_url(call, url);
     if (!api_guard_may(call, call->cache, AUTH_PURGE))
         return API_ANSWERED;
     buf_truncate(text, 0);

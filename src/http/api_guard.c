@@ -4,13 +4,10 @@
  * token. */
 #include "common/auth.h"
 #include "http/api_impl.h"
-#include "redis/base64.h"
+#include "http/credential.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
-
-/* Of Basic, decoded: a name and a password. */
-#define CREDENTIALS_MAX 3072
 
 /* host[:port] or [v6]:port without the port and the brackets. */
 static struct slice host_name(struct slice host)
@@ -104,66 +101,17 @@ static bool check_origin(struct api_call *call)
     return true;
 }
 
-/* In a time that depends on the length of what was sent only. */
-static bool token_equal(struct slice sent, const char *token)
-{
-    size_t len = strlen(token);
-    unsigned char differ = sent.len != len;
-
-    for (size_t i = 0; i < sent.len; i++)
-        differ |= (unsigned char)(sent.data[i] ^ token[i < len ? i : 0]);
-    return differ == 0;
-}
-
-/* What follows the scheme in Authorization; data NULL: another scheme, or none. */
-static struct slice credentials(const struct http1_request *request, const char *scheme)
-{
-    struct slice field = http1_header(request, "authorization");
-    size_t len = strlen(scheme);
-
-    if (field.len <= len || strncasecmp(field.data, scheme, len) != 0 || field.data[len] != ' ')
-        return (struct slice){0};
-    return slice_make(field.data + len + 1, field.len - len - 1);
-}
-
-static bool token_sent(const struct http1_request *request, const char *token)
-{
-    struct slice sent = credentials(request, "Bearer");
-
-    return sent.data != NULL && token_equal(sent, token);
-}
-
-/* Basic base64(name:password), or Bearer password. NULL: no user's. */
-static const struct config_user *user_sent(const struct config *config,
-                                           const struct http1_request *request)
-{
-    struct slice basic = credentials(request, "Basic"), bearer = credentials(request, "Bearer");
-    char text[CREDENTIALS_MAX];
-    size_t len;
-    const char *colon;
-
-    if (bearer.data != NULL)
-        return auth_bearer(config, bearer);
-    if (basic.data == NULL || basic.len > sizeof(text) / 3 * 4 ||
-        base64_decode(basic, text, &len) != ERR_OK)
-        return NULL;
-    colon = memchr(text, ':', len);
-    if (colon == NULL)
-        return NULL;
-    return auth_login(config, slice_make(text, (size_t)(colon - text)),
-                      slice_make(colon + 1, len - (size_t)(colon + 1 - text)));
-}
-
 static bool check_user(struct api_call *call)
 {
     const struct config *config = call->api->heritage->config;
     struct api_exchange *exchange = call->exchange;
 
-    call->all_rights = (exchange->admin && exchange->loopback) ||
-                       (config->api_token != NULL && token_sent(call->request, config->api_token));
+    call->all_rights =
+        (exchange->admin && exchange->loopback) ||
+        (config->api_token != NULL && credential_token(call->request, config->api_token));
     if (call->all_rights)
         return true;
-    call->user = user_sent(config, call->request);
+    call->user = credential_user(config, call->request);
     if (call->user == NULL && http1_header(call->request, "authorization").data == NULL)
         call->user = exchange->user;
     if (call->user != NULL)
@@ -186,7 +134,7 @@ static bool check_token(struct api_call *call)
     if (exchange->local || (exchange->admin && exchange->loopback))
         return true;
     if (config->api_token != NULL) {
-        if (token_sent(call->request, config->api_token))
+        if (credential_token(call->request, config->api_token))
             return true;
         api_header(call, "WWW-Authenticate: Bearer");
         api_send_error(call, 401,

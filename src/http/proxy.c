@@ -1,8 +1,8 @@
 /* Routes, and what kind of request this is. */
 #include "http/proxy_impl.h"
 
-#include "common/addr.h"
 #include "common/glob.h"
+#include "http/route.h"
 
 #include <stdlib.h>
 
@@ -74,44 +74,6 @@ void proxy_destroy(struct proxy *proxy)
         origin_destroy(proxy->routes[i].origin);
     free(proxy->routes);
     free(proxy);
-}
-
-/* ---- routes ---- */
-
-static bool host_fits(const struct config_route *route, struct slice host)
-{
-    char name[ADDR_HOST_MAX];
-    size_t len = 0;
-
-    if (route->host[0] == '\0')
-        return true;
-    for (; len < host.len && len < sizeof(name); len++) {
-        char c = host.data[len];
-
-        if (c == ':' && (host.data[0] != '[' || memchr(name, ']', len) != NULL))
-            break;
-        name[len] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-    }
-    return glob_match(slice_cstr(route->host), slice_make(name, len));
-}
-
-static bool path_fits(const struct config_route *route, struct slice path)
-{
-    struct slice pattern = slice_cstr(route->path);
-
-    if (slice_eq(path, SLICE_LIT("*"))) /* OPTIONS: the server as a whole */
-        path = SLICE_LIT("/");
-
-    return strpbrk(route->path, "*?") != NULL ? glob_match(pattern, path)
-                                              : slice_starts(path, pattern);
-}
-
-static struct site_route *find_route(struct proxy *proxy, struct slice host, struct slice path)
-{
-    for (size_t i = 0; i < proxy->n_routes; i++)
-        if (host_fits(proxy->routes[i].config, host) && path_fits(proxy->routes[i].config, path))
-            return &proxy->routes[i];
-    return NULL;
 }
 
 /* ---- requests ---- */
@@ -257,7 +219,7 @@ static enum proxy_result pass(struct proxy_exchange *exchange, const char *why)
 static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *exchange)
 {
     const struct http1_request *request = exchange->request;
-    const struct config_route *config;
+    size_t route;
     const char *why;
     int status;
 
@@ -267,14 +229,16 @@ static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *excha
         exchange->keep_alive = false;
         return proxy_fail(exchange, status, why);
     }
-    exchange->route = find_route(proxy, host_of(exchange), request->path);
-    if (exchange->route == NULL)
+    route = route_find(proxy->heritage->config, host_of(exchange), request->path);
+    if (route == proxy->n_routes)
         return proxy_fail(exchange, 404, "no route is for this host and path");
-    config = exchange->route->config;
-    if (message_key(host_of(exchange), request->path, query_of(request), config->ignore_query,
-                    config->n_ignore_query, config->sort_query, &exchange->key) != ERR_OK)
+    exchange->route = &proxy->routes[route];
+    if (route_key(exchange->route->config, host_of(exchange), request->path, query_of(request),
+                  &exchange->key) != ERR_OK)
         return proxy_fail(exchange, 503, "no memory for this request");
     exchange->page_len = buf_len(&exchange->key);
+    if (slice_eq(request->method_name, SLICE_LIT("PURGE")))
+        return purge_begin(exchange);
     if (request->method != HTTP1_GET && request->method != HTTP1_HEAD)
         return pass(exchange, is_safe(request) ? "method" : "method-unsafe");
     why = bypass_reason(exchange);

@@ -7,6 +7,7 @@
  * proxy_forward.c  the request that the origin gets
  * proxy_store.c    objects into the cache
  * proxy_respond.c  responses to clients
+ * proxy_purge.c    the method PURGE
  */
 #ifndef HTTP_PROXY_IMPL_H
 #define HTTP_PROXY_IMPL_H
@@ -83,6 +84,9 @@ struct flight {
 
 /* proxy.c */
 enum proxy_result proxy_fail(struct proxy_exchange *exchange, int status, const char *why);
+
+/* proxy_purge.c. The page of exchange->key goes, where the client has the right. */
+enum proxy_result purge_begin(struct proxy_exchange *exchange);
 
 /* proxy_lookup.c. Answer from the cache, or by an origin. */
 enum proxy_result lookup_begin(struct proxy_exchange *exchange);

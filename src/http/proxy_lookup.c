@@ -82,10 +82,14 @@ enum reuse { REUSE_FRESH, REUSE_STALE, REUSE_VALIDATE };
 
 /* Whether this object may be used as it is (RFC 9111 section 4). */
 static enum reuse judge(const struct proxy_exchange *exchange, const struct object_head *head,
-                        int64_t now_ms)
+                        int64_t now_ms, bool purged)
 {
     int64_t ttl_s = object_ttl_s(head, now_ms);
     struct cachecontrol cc;
+
+    /* Stale for the table before its time: purged softly, or from before the epoch moved. */
+    if (purged && ttl_s > 0)
+        return head->while_revalidate_s > 0 ? REUSE_STALE : REUSE_VALIDATE;
 
     if ((head->flags & OBJECT_ALWAYS_VALIDATE) != 0)
         return REUSE_VALIDATE;
@@ -152,15 +156,17 @@ static enum proxy_result found_variants(struct proxy_exchange *exchange,
 }
 
 static enum proxy_result found_page(struct proxy_exchange *exchange, struct slice value,
-                                    char *place, const struct object *object, uint64_t lease)
+                                    char *place, const struct object *object,
+                                    const struct cache_info *info)
 {
-    enum reuse reuse = judge(exchange, &object->head, (int64_t)clock_wall_ms());
+    uint64_t lease = info->lease;
+    enum reuse reuse = judge(exchange, &object->head, (int64_t)clock_wall_ms(), info->stale);
 
     if (reuse == REUSE_VALIDATE) {
         keep_found(exchange, value);
         /* What must always be asked about is asked about by everyone, without waiting in line. */
         if (lease != 0 || (object->head.flags & OBJECT_ALWAYS_VALIDATE) != 0 ||
-            object_ttl_s(&object->head, (int64_t)clock_wall_ms()) > 0)
+            (!info->stale && object_ttl_s(&object->head, (int64_t)clock_wall_ms()) > 0))
             return ask_origin(exchange, lease, lease != 0, "stale");
         exchange->forward = "stale";
         return wait_for_other(exchange);
@@ -189,7 +195,7 @@ static enum proxy_result found(struct proxy_exchange *exchange, struct slice val
     case OBJECT_PASS:
         return ask_origin(exchange, info->lease, info->lease != 0, "bypass");
     default:
-        return found_page(exchange, value, place, &object, info->lease);
+        return found_page(exchange, value, place, &object, info);
     }
 }
 

@@ -99,7 +99,7 @@ int http1_fields_publish(struct http1_fields *fields)
         fields->list = malloc((fields->cap + 1) * sizeof(*fields->list));
     if (fields->list == NULL)
         return ERR_NOMEM;
-    base = buf_head(&fields->text);
+    base = buf_slice(&fields->text).data;
     for (size_t i = 0; i < fields->n; i++) {
         const struct http1_place *place = &fields->places[i];
 

@@ -166,7 +166,7 @@ static int on_headers_complete(llhttp_t *llhttp)
         return fail(parser, "no memory for the head");
     reply->status = llhttp_get_status_code(llhttp);
     reply->minor = llhttp_get_http_minor(llhttp);
-    reply->reason = slice_make(buf_head(&parser->fields.text), parser->reason_len);
+    reply->reason = slice_make(buf_slice(&parser->fields.text).data, parser->reason_len);
     reply->headers = parser->fields.list;
     reply->n_headers = parser->fields.n;
     if (reply->status < 100)

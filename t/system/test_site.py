@@ -17,10 +17,10 @@ FRESH = {"Cache_Control": "max-age=600"}
 class Site:
     """A daemon with one route to an origin."""
 
-    def __init__(self, directory, answer, workers=1, route="", **options):
+    def __init__(self, directory, answer, workers=1, route="", top="", **options):
         self.origin = Origin(answer)
         self.admin = free_port()
-        config = (f'workers = {workers};\n'
+        config = (f'workers = {workers}; {top}\n'
                   'listen = ( {{ address = "unix:{socket}"; }},\n'
                   '  {{ address = "127.0.0.1:{port}"; protocol = "http"; }},\n'
                   f'  {{{{ address = "127.0.0.1:{self.admin}"; protocol = "http"; admin = true; }}}} );\n'
@@ -237,6 +237,40 @@ def test_an_origin_that_is_gone_is_covered_for(site):
     wait_until(lambda: s.ask("/fresh")[0] == 200, what="the origin being used again")
 
 
+def test_the_origin_killed_under_load(site):
+    """Stored pages go on, past their time too, and say so; the origin is used again when it is back."""
+    s = site(lambda request, _: response("page", Cache_Control="max-age=1"), workers=2)
+    paths = [f"/{i}" for i in range(20)]
+    for path in paths:
+        s.ask(path)
+    answers, running = [], threading.Event()
+    running.set()
+
+    def load():
+        connection = http.client.HTTPConnection("127.0.0.1", s.daemon.port, timeout=30 * SLOW)
+        while running.is_set():
+            for path in paths:
+                connection.request("GET", path)
+                reply = connection.getresponse()
+                answers.append((reply.status, reply.read(), reply.headers["Cache-Status"]))
+        connection.close()
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    s.origin.stop()
+    wait_until(lambda: sum("origin-unreachable" in status for _, _, status in answers[-1000:]) > 100,
+               what="pages past their time")
+    s.origin = Origin(s.origin.answer, s.origin.port)
+    done = len(answers)
+    wait_until(lambda: sum("stored" in status for _, _, status in answers[done:]) > 5, what="the origin used again")
+    running.clear()
+    for thread in threads:
+        thread.join()
+    assert {(status, body) for status, body, _ in answers} == {(200, b"page")}
+
+
 def test_pages_that_cannot_be_cached_do_not_wait_for_each_other(site):
     def answer(request, _):
         time.sleep(0.3)
@@ -354,6 +388,65 @@ def test_the_api_is_on_the_admin_listener(site):
     assert s.ask("/v1/stats")[2] == b"site"
     assert s.ask("/healthz", port=s.admin)[0] == 200
     assert s.ask("/v1/caches/http", port=s.admin)[0] == 200
+
+
+def purge(s, path, soft=""):
+    url = f"http://127.0.0.1:{s.daemon.port}{path}".replace(":", "%3a").replace("/", "%2f")
+    return s.ask(f"/v1/caches/http/purge?url={url}{soft}", "POST", port=s.admin)
+
+
+def test_a_page_is_purged_by_its_address(site):
+    def answer(request, _):
+        if "if-none-match" in request.headers:
+            return response(status="304 Not Modified", ETag='"1"', **FRESH)
+        return response("x", ETag='"1"', Vary="A" if request.path == "/v" else "B", **FRESH)
+
+    s = site(answer, route='ignore_query = [ "utm_*" ];')
+    for path in ("/p?a=1", "/v"):
+        s.ask(path, headers={"A": "1"})
+        s.ask(path, headers={"A": "1"})
+    assert s.origin.paths() == ["/p?a=1", "/v"]
+    assert purge(s, "/p%3fa=1%26utm_x=2")[0] == 200
+    assert purge(s, "/v")[0] == 200
+    assert purge(s, "/none")[0] == 200
+    assert s.ask("/v1/caches/http/purge?url=x", "POST", port=s.admin)[0] == 400
+    s.ask("/p?a=1")
+    s.ask("/v", headers={"A": "1"})
+    assert s.origin.paths() == ["/p?a=1", "/v"] * 2
+
+
+def test_a_soft_purge_makes_a_page_stale(site):
+    def answer(request, _):
+        if "if-none-match" in request.headers:
+            return response(status="304 Not Modified", ETag='"1"', **FRESH)
+        return response("x", ETag='"1"', **FRESH)
+
+    s = site(answer)
+    s.ask("/p")
+    assert purge(s, "/p", "&soft=1")[0] == 200
+    assert s.ask("/p")[1]["Cache-Status"] == "cachetastic; fwd=stale; fwd-status=304; stored"
+    assert s.ask("/p")[1]["Cache-Status"].startswith("cachetastic; hit")
+    assert purge(s, "/p", "&soft=1")[0] == 200
+    s.origin.stop()
+    assert s.ask("/p")[1]["Cache-Status"] == "cachetastic; fwd=stale; detail=origin-unreachable"
+
+
+def test_the_method_purge_needs_rights(tmp_path, site):
+    s = site(lambda request, _: response("x", **FRESH))
+    assert s.ask("/p", "PURGE")[0] == 405
+    token = tmp_path / "token"
+    token.write_text("secret\n")
+    token.chmod(0o600)
+    with Site(tmp_path / "s", lambda request, _: response("x", **FRESH), top=f'api_token_file = "{token}";') as s:
+        s.ask("/p")
+        assert s.ask("/p", "PURGE")[0] == 401
+        assert s.ask("/p", "PURGE", headers={"Authorization": "Bearer wrong"})[0] == 401
+        s.ask("/p")
+        assert len(s.origin.requests) == 1
+        assert s.ask("/p", "PURGE", headers={"Authorization": "Bearer secret"})[0] == 200
+        assert s.ask("/p", "PURGE", headers={"Authorization": "Bearer secret"})[0] == 404
+        s.ask("/p")
+        assert s.origin.paths() == ["/p", "/p"]
 
 
 def test_tags_purge(site):
