@@ -204,6 +204,26 @@ enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct 
 /* Keys now in it: L1's count, or Redis' by SCAN where there is L2 (op->integer). */
 enum cache_status cache_count(struct cache *cache, struct cache_op *op, int64_t *count);
 
+/* ---- several operations as one, on a memory cache (shm/gate.h) ----
+ *
+ * From cache_hold() to cache_release() no other process changes the cache: its writes wait, or end
+ * with CACHE_WAIT. Reads of others go on; cache_look() and cache_same() tell a reader whether a
+ * holder came between. What ran out of time before it began is CACHE_WAIT for the holder too, so
+ * nothing in between may be given an op. Never held across a turn of the loop. */
+
+/* False: another process held it for too long; come again. Not for caches with L2. */
+bool cache_hold(struct cache *cache) MUST_CHECK;
+/* Wait for what is under way on a key, or on any: what is read after it stays so. False: come
+ * again, after cache_release(). */
+bool cache_settle(struct cache *cache, struct slice key) MUST_CHECK;
+bool cache_settle_all(struct cache *cache) MUST_CHECK;
+void cache_release(struct cache *cache);
+
+/* Before a read that is to see all of what holders do, or nothing. False: one stays too long. */
+bool cache_look(const struct cache *cache, uint32_t *turn);
+/* After it. False: a holder came meanwhile; read again. */
+bool cache_same(const struct cache *cache, uint32_t turn);
+
 struct cache_stats {
     uint64_t counter[STAT_COUNT];
     uint64_t entries, bytes;

@@ -208,18 +208,56 @@ static enum cache_status refuse_whole_db(struct cache_op *op)
     return CACHE_REFUSED;
 }
 
+/* Of a memory cache. */
+static enum cache_status clear_alone(struct cache *cache)
+{
+    bool took;
+
+    if (!hold_event(cache, &took))
+        return CACHE_WAIT;
+    zone_clear(cache->zone);
+    hold_event_end(cache, took);
+    stat_add(cache->zone, STAT_CLEARS, 1);
+    return CACHE_OK;
+}
+
+static void retry_clear(struct work *work)
+{
+    enum cache_status status = clear_alone(work->cache);
+
+    if (status == CACHE_WAIT)
+        work_park(work, retry_clear);
+    else
+        work_end(work, status);
+}
+
+static enum cache_status clear_memory(struct cache *cache, struct cache_op *op)
+{
+    enum cache_status status = clear_alone(cache);
+    struct work *work;
+
+    if (status != CACHE_WAIT || op == NULL)
+        return status;
+    op->integer = 0;
+    work = work_begin(cache, op, (struct slice){0}, (struct slice){0}, NULL);
+    if (work == NULL)
+        return CACHE_NOMEM;
+    work_park(work, retry_clear);
+    return CACHE_PENDING;
+}
+
 static enum cache_status clear(struct cache *cache, struct cache_op *op)
 {
     uint64_t seq;
 
     if (whole_db(cache, SLICE_LIT("*")))
         return refuse_whole_db(op);
-    if (cache->l2 && op == NULL)
+    if (!cache->l2)
+        return clear_memory(cache, op);
+    if (op == NULL)
         return CACHE_WAIT;
     seq = zone_clear(cache->zone);
     stat_add(cache->zone, STAT_CLEARS, 1);
-    if (!cache->l2)
-        return CACHE_OK;
     op->integer = 0;
     return job_start(cache, JOB_CLEAR, (struct slice){0}, seq, op);
 }

@@ -7,6 +7,7 @@
  * l2.c       the way to Redis                scan.c    walk of a cache's keys there
  * telemetry.c  events of operations, for subscribers
  * job.c      the table of long jobs          clear.c   clears and purges
+ * hold.c     several operations as one
  * invalidate.c  messages of other nodes, epoch, journal replay
  */
 #ifndef CACHE_IMPL_H
@@ -32,6 +33,7 @@ struct cache {
     bool fallback;       /* without Redis, shared memory takes over (backup = "memory") */
     struct slice prefix; /* of its keys in Redis, with the colon; owned */
     bool escape_at;      /* a leading '@' of a key is doubled in Redis */
+    bool held;           /* by this process: cache_hold() */
     bool mending;        /* a clear of distrusted L2 is under way (master) */
     size_t value_max;
     size_t key_max;
@@ -195,6 +197,11 @@ void job_publish(struct cache *cache, struct job *job);
 /* Take over one that a dead process began. */
 bool job_adopt(struct caches *caches, struct job *job);
 void job_release(struct cache *cache, struct job *job);
+
+/* hold.c. Around an event of a memory cache, which must not cut into what another process does as
+ * one. False: come again. */
+bool hold_event(struct cache *cache, bool *took) MUST_CHECK;
+void hold_event_end(struct cache *cache, bool took);
 
 /* clear.c. Go on with what dead processes began. */
 void jobs_adopt(struct caches *caches);

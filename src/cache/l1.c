@@ -95,6 +95,7 @@ enum table_result l1_read(struct cache *cache, const struct table_key *key, uint
 {
     struct table_hit hit;
 
+    info->stale = false; /* what only a fetch knows */
     for (int i = 0; i < READ_ATTEMPTS; i++) {
         enum table_result found = table_find(cache->zone, key, now_ms, &hit);
         enum table_result copied;
@@ -120,9 +121,22 @@ bool l1_remove(struct cache *cache, const struct table_key *key, bool *had)
     return true;
 }
 
+static enum ban_result add_ban(struct cache *cache, struct slice pattern)
+{
+    enum ban_result result;
+    bool took = false;
+
+    if (!cache->l2 && !hold_event(cache, &took))
+        return BAN_FULL;
+    result = ban_add(cache->zone, pattern);
+    if (!cache->l2)
+        hold_event_end(cache, took);
+    return result;
+}
+
 bool ban_l1(struct cache *cache, struct slice pattern)
 {
-    switch (ban_add(cache->zone, pattern)) {
+    switch (add_ban(cache, pattern)) {
     case BAN_RECORDED:
         return true;
     case BAN_TOO_LONG: /* only from another node: invalidating more than asked is safe */

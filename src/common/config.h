@@ -148,6 +148,7 @@ struct config_limits {
     int64_t http_header_count;
     uint64_t http_body_bytes; /* of a request to an origin */
     uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
+    uint64_t transaction_bytes; /* queued by MULTI and watched, of one connection */
     int64_t pipeline_pending; /* unfinished commands of one connection */
     uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
     int64_t leases;           /* of cache_fetch() that one connection holds */
@@ -168,6 +169,7 @@ struct config {
     char *log_level;
     bool huge_pages;
     bool mlock;
+    int64_t databases; /* SELECT takes numbers below */
     uint64_t sweep_interval_ms;
     uint64_t respawn_min_ms;
     uint64_t respawn_max_ms;

@@ -77,6 +77,10 @@ static const struct config_row rows[] = {
          "dies soon too, up to respawn_max."},
     {TOP("respawn_max", CONFIG_TIME, respawn_max_ms), .fallback = "5s", .min = 1, .max = HOUR,
      .unit = "ms", .text = "The longest wait before a worker is started again."},
+    {TOP("databases", CONFIG_INT, databases), .fallback = "16", .min = 1, .max = 32,
+     .unit = "keyspaces",
+     .text = "SELECT n of the Redis protocol takes numbers below this one. A number that is no "
+             "cache's resp_db is an isolated keyspace in the memory of the listener's cache."},
     {TOP("api_token_file", CONFIG_STRING, api_token_file), .fallback = "",
      .text =
          "A file with the token that the HTTP API asks for on TCP (Authorization: Bearer TOKEN). "
@@ -113,6 +117,9 @@ static const struct config_row rows[] = {
      .unit = "bytes",
      .text = "How much of one connection's pipelined requests is handled before the other "
              "connections get their turn."},
+    {LIMIT("transaction", CONFIG_SIZE, transaction_bytes), .fallback = "16M", .min = KIB,
+     .max = GIB, .unit = "bytes",
+     .text = "What one RESP connection may have queued between MULTI and EXEC, and watched."},
     {LIMIT("pipeline_pending", CONFIG_INT, pipeline_pending), .fallback = "1024", .min = 1,
      .max = 1000000, .unit = "requests",
      .text = "Unanswered requests of one connection. Reading from it pauses when there are more."},

@@ -459,6 +459,21 @@ int resp_null(struct buf *out, int version)
     return version >= 3 ? buf_append(out, "_\r\n", 3) : buf_append(out, "$-1\r\n", 5);
 }
 
+int resp_null_array(struct buf *out, int version)
+{
+    return version >= 3 ? buf_append(out, "_\r\n", 3) : buf_append(out, "*-1\r\n", 5);
+}
+
+int resp_set(struct buf *out, size_t n, int version)
+{
+    return append_number(out, version >= 3 ? '~' : '*', (int64_t)n);
+}
+
+int resp_double(struct buf *out, struct slice text, int version)
+{
+    return version >= 3 ? append_line(out, ',', text.data, text.len) : resp_bulk(out, text);
+}
+
 int resp_array(struct buf *out, size_t n)
 {
     return append_number(out, '*', (int64_t)n);

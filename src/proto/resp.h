@@ -55,9 +55,15 @@ int resp_bulk(struct buf *out, struct slice value) MUST_CHECK;
 /* Header of a bulk string of len bytes; the caller appends the bytes and "\r\n". */
 int resp_bulk_header(struct buf *out, size_t len) MUST_CHECK;
 int resp_null(struct buf *out, int version) MUST_CHECK;
+/* An array that is not there (EXEC after a change of what was watched). */
+int resp_null_array(struct buf *out, int version) MUST_CHECK;
 int resp_array(struct buf *out, size_t n) MUST_CHECK;
 /* A message that answers no command: a push in RESP3, an array in RESP2. */
 int resp_push(struct buf *out, size_t n, int version) MUST_CHECK;
+/* RESP3 has a form of its own for sets; RESP2 an array. */
+int resp_set(struct buf *out, size_t n, int version) MUST_CHECK;
+/* A number with a fraction: in RESP2 a bulk string. text: as Redis prints it. */
+int resp_double(struct buf *out, struct slice text, int version) MUST_CHECK;
 /* n pairs: a map in RESP3, a flat array of 2n in RESP2. */
 int resp_map(struct buf *out, size_t n, int version) MUST_CHECK;
 

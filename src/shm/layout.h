@@ -44,7 +44,7 @@
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
 #define LAYOUT_VERSION 4
-#define LAYOUT_LOCKS   1
+#define LAYOUT_LOCKS   2
 
 #define LAYOUT_LINE     64
 #define LAYOUT_STRIPES  1024
@@ -115,7 +115,9 @@ struct events {
     _Atomic uint64_t newest;      /* raised before each of last_clear, epoch and ban_newest: what is
                                      at least this new is judged by one look */
     _Atomic uint32_t ban_high;    /* ban records ever used: the scan ends there */
-    char pad[12];
+    _Atomic uint32_t gate;        /* owner id of who makes several changes as one (gate.h); 0 = none */
+    _Atomic uint32_t gate_turn;   /* how often that was */
+    char pad[4];
 };
 
 /* Blocks of buckets in slabs of the index (block.h). Changed under its own lock. */
@@ -136,7 +138,7 @@ struct superblock {
     uint64_t seed;        /* of the key hash; random */
     uint64_t base_ms;     /* boottime; expiries are counted from here */
     _Atomic uint32_t state;
-    uint32_t pad0;
+    _Atomic uint32_t marks; /* the caller's: zone_mark() */
     char pad1[16];
     struct geometry geometry;
     char name[ZONE_NAME_MAX + 1];

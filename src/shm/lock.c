@@ -1,6 +1,7 @@
 #include "shm/lock.h"
 
 #include "common/clock.h"
+#include "shm/gate.h"
 
 #include <linux/futex.h>
 #include <stdint.h>
@@ -31,10 +32,28 @@ static bool take_free(struct stripe *stripe, uint32_t value)
                                                    memory_order_acquire, memory_order_relaxed);
 }
 
+static void set_free(struct stripe *stripe)
+{
+    if (atomic_exchange_explicit(&stripe->lock, 0, memory_order_release) & LOCK_WAITERS)
+        futex_wake(&stripe->lock, 1);
+}
+
+/* Take a free lock, unless another process has closed the gate: it may have waited for this stripe
+ * already (gate_settle()), so the look comes after the lock. */
+static bool enter(struct zone *zone, struct stripe *stripe, uint32_t value)
+{
+    if (!take_free(stripe, value))
+        return false;
+    if (!lock_barred(zone))
+        return true;
+    set_free(stripe);
+    return false;
+}
+
 bool lock_try(struct zone *zone, struct stripe *stripe)
 {
     assert(zone->owner != 0);
-    return take_free(stripe, zone->owner);
+    return enter(zone, stripe, zone->owner);
 }
 
 static bool spin(struct zone *zone, struct stripe *stripe)
@@ -55,12 +74,12 @@ static bool sleep_once(struct zone *zone, struct stripe *stripe)
     uint32_t word = atomic_load_explicit(&stripe->lock, memory_order_relaxed);
 
     if (word == 0)
-        return take_free(stripe, zone->owner | LOCK_WAITERS);
+        return enter(zone, stripe, zone->owner | LOCK_WAITERS);
     if ((word & LOCK_WAITERS) == 0 &&
         !atomic_compare_exchange_strong(&stripe->lock, &word, word | LOCK_WAITERS))
         return false;
     futex_wait_ms(&stripe->lock, word | LOCK_WAITERS, 1);
-    return take_free(stripe, zone->owner | LOCK_WAITERS);
+    return enter(zone, stripe, zone->owner | LOCK_WAITERS);
 }
 
 static bool take_slow(struct zone *zone, struct stripe *stripe)
@@ -72,6 +91,8 @@ static bool take_slow(struct zone *zone, struct stripe *stripe)
     stat_add(zone, STAT_LOCK_WAITS, 1);
     end = clock_now_ns() + LOCK_WAIT_MS * UINT64_C(1000000);
     do {
+        if (lock_barred(zone) && !gate_wait(zone))
+            return false;
         if (sleep_once(zone, stripe))
             return true;
     } while (clock_now_ns() < end);
@@ -95,8 +116,7 @@ void lock_ring(struct zone *zone)
 void lock_drop(struct zone *zone, struct stripe *stripe)
 {
     lock_assert(zone, stripe);
-    if (atomic_exchange_explicit(&stripe->lock, 0, memory_order_release) & LOCK_WAITERS)
-        futex_wake(&stripe->lock, 1);
+    set_free(stripe);
     if (zone->rings != 0)
         lock_ring(zone);
 }

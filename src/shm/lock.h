@@ -1,5 +1,6 @@
 /* The stripe lock: one futex word, the owner's id | a bit for waiters.
  *
+ * Nobody gets one while another process holds the zone's gate (gate.h).
  * Order: a process holds at most one stripe's lock, ever; the lock of the index' blocks (block.h) may
  * be taken under it and is only tried; nothing else is a lock. The slab states
  * and stub claims are single CAS words and may be changed under it.
@@ -55,6 +56,14 @@ void lock_wake(struct stripe *stripe);
 static inline uint32_t lock_owner(const struct stripe *stripe)
 {
     return atomic_load_explicit(&stripe->lock, memory_order_acquire) & LOCK_ID_MASK;
+}
+
+/* Whether another process holds the gate (gate.h). */
+static inline bool lock_barred(const struct zone *zone)
+{
+    uint32_t holder = atomic_load_explicit(&zone->events->gate, memory_order_acquire);
+
+    return holder != 0 && holder != zone->owner;
 }
 
 /* What every function named _locked begins with. */

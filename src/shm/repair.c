@@ -4,6 +4,7 @@
 #include "shm/ban.h"
 #include "shm/block.h"
 #include "shm/evict.h"
+#include "shm/gate.h"
 #include "shm/index.h"
 #include "shm/lock.h"
 #include "shm/process.h"
@@ -473,6 +474,7 @@ static void repair_owner(struct repair *r)
 {
     struct owner *owner = layout_owner(r->zone, r->dead);
 
+    gate_break(r->zone, r->dead);
     repair_locks(r);
     repair_slabs(r);
     repair_stubs(r);

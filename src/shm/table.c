@@ -13,6 +13,8 @@
 
 #define FIND_TRIES 3
 
+static_assert(TABLE_CURSOR_END == LAYOUT_STRIPES * INDEX_CURSOR_END, "cursors end with the stripes");
+
 static inline enum table_result find_once(struct zone *zone, const struct table_key *key,
                                           uint64_t now_ms, struct table_hit *hit)
 {
@@ -641,24 +643,41 @@ static enum table_result walk_chain(struct zone *zone, struct stripe *stripe, ui
 }
 
 enum table_result
+table_walk_step(struct zone *zone, uint64_t *cursor, uint64_t now_ms,
+                void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg)
+{
+    uint64_t stripe = *cursor / INDEX_CURSOR_END;
+    enum table_result result;
+    size_t used = 0;
+    uint64_t next;
+
+    if (stripe >= LAYOUT_STRIPES) {
+        *cursor = TABLE_CURSOR_END;
+        return TABLE_HIT;
+    }
+    result = walk_chain(zone, &zone->stripes[stripe], *cursor % INDEX_CURSOR_END, now_ms, &used,
+                        &next);
+    if (result != TABLE_HIT)
+        return result;
+    *cursor = stripe * INDEX_CURSOR_END + next;
+    for (size_t at = 0; at < used;) {
+        const struct walk_record *r = (const void *)(zone->walk_buf + at);
+
+        visit(arg, slice_make(r + 1, r->key_len), &r->hit);
+        at += record_bytes(r->key_len);
+    }
+    return TABLE_HIT;
+}
+
+enum table_result
 table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
            void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg)
 {
-    if (stripe >= LAYOUT_STRIPES)
-        return TABLE_HIT;
-    for (uint64_t cursor = 0, next; cursor < INDEX_CURSOR_END; cursor = next) {
-        size_t used = 0;
-        enum table_result result =
-            walk_chain(zone, &zone->stripes[stripe], cursor, now_ms, &used, &next);
+    uint64_t end = (stripe + UINT64_C(1)) * INDEX_CURSOR_END;
+    enum table_result result = TABLE_HIT;
 
-        if (result != TABLE_HIT)
-            return result;
-        for (size_t at = 0; at < used;) {
-            const struct walk_record *r = (const void *)(zone->walk_buf + at);
-
-            visit(arg, slice_make(r + 1, r->key_len), &r->hit);
-            at += record_bytes(r->key_len);
-        }
-    }
-    return TABLE_HIT;
+    for (uint64_t cursor = stripe * INDEX_CURSOR_END;
+         result == TABLE_HIT && cursor < end && cursor < TABLE_CURSOR_END;)
+        result = table_walk_step(zone, &cursor, now_ms, visit, arg);
+    return result;
 }

@@ -149,6 +149,16 @@ uint64_t table_bytes(const struct zone *zone);
  * `stripe` (0..table_stripes()-1) with a copy of the key made under the stripe's lock and visited
  * after it is released. Returns HIT, or BUSY when the stripe could not be locked. */
 unsigned table_stripes(const struct zone *zone);
+
+/* One step of a walk over the whole zone: visits the valid entries of one chain as table_walk()
+ * does, and moves *cursor, from 0 to TABLE_CURSOR_END. The cursor is all there is to remember, and
+ * is good for ever: between the steps anything may be stored, removed, and the index may grow and
+ * shrink; what is there from the first step to the last is visited (an entry that is stored anew
+ * meanwhile, perhaps twice). BUSY: not moved, come again. */
+#define TABLE_CURSOR_END (UINT64_C(1024) << 32)
+enum table_result
+table_walk_step(struct zone *zone, uint64_t *cursor, uint64_t now_ms,
+                void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg);
 enum table_result
 table_walk(struct zone *zone, unsigned stripe, uint64_t now_ms,
            void (*visit)(void *arg, struct slice key, const struct table_hit *hit), void *arg);

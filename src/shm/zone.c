@@ -365,6 +365,17 @@ uint64_t zone_epoch_move(struct zone *zone)
     return seq;
 }
 
+void zone_mark(struct zone *zone, unsigned bit)
+{
+    if ((zone_marks(zone) >> bit & 1) == 0)
+        atomic_fetch_or_explicit(&zone->sb->marks, UINT32_C(1) << bit, memory_order_release);
+}
+
+uint32_t zone_marks(const struct zone *zone)
+{
+    return atomic_load_explicit(&zone->sb->marks, memory_order_acquire);
+}
+
 void zone_heartbeat(struct zone *zone, uint64_t now_ms)
 {
     atomic_store_explicit(&zone->sb->heartbeat_ms, now_ms, memory_order_release);

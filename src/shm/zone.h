@@ -61,6 +61,10 @@ uint64_t zone_seq(const struct zone *zone);
 uint64_t zone_clear(struct zone *zone);
 uint64_t zone_epoch_move(struct zone *zone);
 
+/* A bit that any process has set stays set as long as the zone lives: 0..31, the caller's meaning. */
+void zone_mark(struct zone *zone, unsigned bit);
+uint32_t zone_marks(const struct zone *zone);
+
 /* The master says it lives (at least every 250 ms); mapped readers distrust an old heartbeat. */
 void zone_heartbeat(struct zone *zone, uint64_t now_ms);
 

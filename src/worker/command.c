@@ -2,6 +2,9 @@
 #include "worker/command.h"
 
 #include "common/auth.h"
+#include "common/units.h"
+
+#include <stdio.h>
 
 #define R          COMMAND_READ
 #define W          COMMAND_WRITE
@@ -13,15 +16,20 @@
 #define UNKNOWN_OK COMMAND_UNKNOWN_OK
 #define SUB_OK     COMMAND_SUBSCRIBED_OK
 
+#define NATIVE   COMMAND_NATIVE
+#define NO_MULTI COMMAND_NO_MULTI
+#define AT_ONCE  COMMAND_AT_ONCE
+#define NUMKEYS  COMMAND_NUMKEYS
+
 static const struct command table[] = {
     {"APPEND", 3, W | RETURNS, 1, 1, 1, cmd_append},
     {"AUTH", -2, L | UNKNOWN_OK, 0, 0, 0, cmd_auth},
-    {"CACHETASTIC.ATTACH", -1, L, 0, 0, 0, cmd_attach},
-    {"CACHETASTIC.CHECK", 1, A | MAINTAINS, 0, 0, 0, cmd_check},
+    {"CACHETASTIC.ATTACH", -1, L | NO_MULTI, 0, 0, 0, cmd_attach},
+    {"CACHETASTIC.CHECK", 1, A | MAINTAINS | NO_MULTI, 0, 0, 0, cmd_check},
     {"CACHETASTIC.CLEAR", 1, A | PURGES, 0, 0, 0, cmd_clear},
-    {"CACHETASTIC.FAIL", -3, W, 1, 1, 1, cmd_fail},
-    {"CACHETASTIC.FETCH", -2, R | W, 1, 1, 1, cmd_fetch},
-    {"CACHETASTIC.FILL", -4, W, 1, 1, 1, cmd_fill},
+    {"CACHETASTIC.FAIL", -3, W | NO_MULTI, 1, 1, 1, cmd_fail},
+    {"CACHETASTIC.FETCH", -2, R | W | NO_MULTI, 1, 1, 1, cmd_fetch},
+    {"CACHETASTIC.FILL", -4, W | NO_MULTI, 1, 1, 1, cmd_fill},
     {"CACHETASTIC.PURGE", -3, A | PURGES, 0, 0, 0, cmd_purge},
     {"CACHETASTIC.RESET", -1, A, 0, 0, 0, cmd_stats_reset},
     {"CACHETASTIC.STATS", -1, L, 0, 0, 0, cmd_stats},
@@ -29,50 +37,78 @@ static const struct command table[] = {
     {"CLIENT", -2, L, 0, 0, 0, cmd_client},
     {"COMMAND", -1, L, 0, 0, 0, cmd_command},
     {"CONFIG", -2, L, 0, 0, 0, cmd_config},
+    {"COPY", -3, W | NATIVE, 1, 2, 1, cmd_copy},
     {"DBSIZE", 1, A | R, 0, 0, 0, cmd_dbsize},
+    {"DEBUG", -2, L, 0, 0, 0, cmd_debug},
     {"DECR", 2, W | RETURNS, 1, 1, 1, cmd_decr},
     {"DECRBY", 3, W | RETURNS, 1, 1, 1, cmd_decrby},
     {"DEL", -2, W, 1, -1, 1, cmd_del},
+    {"DISCARD", 1, L | AT_ONCE, 0, 0, 0, cmd_discard},
     {"ECHO", 2, L, 0, 0, 0, cmd_echo},
+    {"EVAL", -3, W | RETURNS | NATIVE | NUMKEYS, 0, 0, 0, cmd_eval},
+    {"EVALSHA", -3, W | RETURNS | NATIVE | NUMKEYS, 0, 0, 0, cmd_evalsha},
+    {"EXEC", 1, A | AT_ONCE, 0, 0, 0, cmd_exec},
     {"EXISTS", -2, R, 1, -1, 1, cmd_exists},
     {"EXPIRE", -3, W, 1, 1, 1, cmd_expire},
     {"EXPIREAT", -3, W, 1, 1, 1, cmd_expireat},
+    {"EXPIRETIME", 2, R, 1, 1, 1, cmd_expiretime},
+    {"FLUSHALL", -1, A | PURGES, 0, 0, 0, cmd_flushall},
     {"FLUSHDB", -1, A | PURGES, 0, 0, 0, cmd_flushdb},
     {"GET", 2, R, 1, 1, 1, cmd_get},
     {"GETDEL", 2, W | RETURNS, 1, 1, 1, cmd_getdel},
     {"GETEX", -2, W | RETURNS, 1, 1, 1, cmd_getex},
+    {"GETRANGE", 4, R, 1, 1, 1, cmd_getrange},
     {"GETSET", 3, W | RETURNS, 1, 1, 1, cmd_getset},
     {"HELLO", -1, L | UNKNOWN_OK, 0, 0, 0, cmd_hello},
     {"INCR", 2, W | RETURNS, 1, 1, 1, cmd_incr},
     {"INCRBY", 3, W | RETURNS, 1, 1, 1, cmd_incrby},
+    {"INCRBYFLOAT", 3, W | RETURNS | NATIVE, 1, 1, 1, cmd_incrbyfloat},
     {"INFO", -1, L, 0, 0, 0, cmd_info},
+    {"KEYS", 2, A | R | NATIVE | NO_MULTI, 0, 0, 0, cmd_keys},
+    {"MEMORY", -2, R, 2, 2, 1, cmd_memory},
     {"MGET", -2, R, 1, -1, 1, cmd_mget},
     {"MSET", -3, W, 1, -1, 2, cmd_mset},
+    {"MSETNX", -3, W | NATIVE, 1, -1, 2, cmd_msetnx},
+    {"MULTI", 1, L | NATIVE | AT_ONCE, 0, 0, 0, cmd_multi},
+    {"OBJECT", -2, R, 2, 2, 1, cmd_object},
     {"PERSIST", 2, W, 1, 1, 1, cmd_persist},
     {"PEXPIRE", -3, W, 1, 1, 1, cmd_pexpire},
     {"PEXPIREAT", -3, W, 1, 1, 1, cmd_pexpireat},
+    {"PEXPIRETIME", 2, R, 1, 1, 1, cmd_pexpiretime},
     {"PING", -1, L | SUB_OK, 0, 0, 0, cmd_ping},
     {"PSETEX", 4, W, 1, 1, 1, cmd_psetex},
-    {"PSUBSCRIBE", -2, L | SUB_OK, 0, 0, 0, cmd_psubscribe},
+    {"PSUBSCRIBE", -2, L | SUB_OK | NO_MULTI, 0, 0, 0, cmd_psubscribe},
     {"PTTL", 2, R, 1, 1, 1, cmd_pttl},
-    {"PUNSUBSCRIBE", -1, L | SUB_OK, 0, 0, 0, cmd_punsubscribe},
-    {"QUIT", -1, L | UNKNOWN_OK | SUB_OK, 0, 0, 0, cmd_quit},
-    {"RESET", 1, L | UNKNOWN_OK | SUB_OK, 0, 0, 0, cmd_reset},
+    {"PUNSUBSCRIBE", -1, L | SUB_OK | NO_MULTI, 0, 0, 0, cmd_punsubscribe},
+    {"QUIT", -1, L | UNKNOWN_OK | SUB_OK | AT_ONCE, 0, 0, 0, cmd_quit},
+    {"RANDOMKEY", 1, A | R | NATIVE | NO_MULTI, 0, 0, 0, cmd_randomkey},
+    {"RENAME", 3, W | NATIVE, 1, 2, 1, cmd_rename},
+    {"RENAMENX", 3, W | NATIVE, 1, 2, 1, cmd_renamenx},
+    {"RESET", 1, L | UNKNOWN_OK | SUB_OK | AT_ONCE, 0, 0, 0, cmd_reset},
+    {"SCAN", -2, A | R | NATIVE, 0, 0, 0, cmd_scan},
+    {"SCRIPT", -2, L, 0, 0, 0, cmd_script},
     {"SELECT", 2, L, 0, 0, 0, cmd_select},
     {"SET", -3, W, 1, 1, 1, cmd_set},
     {"SETEX", 4, W, 1, 1, 1, cmd_setex},
     {"SETNX", 3, W, 1, 1, 1, cmd_setnx},
+    {"SETRANGE", 4, W | RETURNS | NATIVE, 1, 1, 1, cmd_setrange},
     {"STRLEN", 2, R, 1, 1, 1, cmd_strlen},
-    {"SUBSCRIBE", -2, L | SUB_OK, 0, 0, 0, cmd_subscribe},
+    {"SUBSCRIBE", -2, L | SUB_OK | NO_MULTI, 0, 0, 0, cmd_subscribe},
+    {"SUBSTR", 4, R, 1, 1, 1, cmd_getrange},
+    {"SWAPDB", 3, L, 0, 0, 0, cmd_swapdb},
     {"TIME", 1, L, 0, 0, 0, cmd_time},
+    {"TOUCH", -2, R, 1, -1, 1, cmd_exists},
     {"TTL", 2, R, 1, 1, 1, cmd_ttl},
     {"TYPE", 2, R, 1, 1, 1, cmd_type},
     {"UNLINK", -2, W, 1, -1, 1, cmd_del},
-    {"UNSUBSCRIBE", -1, L | SUB_OK, 0, 0, 0, cmd_unsubscribe},
+    {"UNSUBSCRIBE", -1, L | SUB_OK | NO_MULTI, 0, 0, 0, cmd_unsubscribe},
+    {"UNWATCH", 1, L, 0, 0, 0, cmd_unwatch},
+    {"WAIT", 3, L, 0, 0, 0, cmd_wait},
+    {"WATCH", -2, R | NATIVE | AT_ONCE, 1, -1, 1, cmd_watch},
 };
 
 #define TABLE_LEN  (sizeof(table) / sizeof(table[0]))
-#define INDEX_SIZE 256 /* a power of two, several times TABLE_LEN */
+#define INDEX_SIZE 512 /* a power of two, several times TABLE_LEN */
 
 _Static_assert(INDEX_SIZE >= 4 * TABLE_LEN, "the index is too full for short probes");
 
@@ -162,11 +198,12 @@ bool command_may(struct call *call, unsigned rights)
     return false;
 }
 
-/* Whether the client has logged in and its user has the right to this. */
-static bool allowed(struct call *call)
+bool command_allowed(struct call *call)
 {
     const struct command *command = call->command;
 
+    if (!auth_required(call->conn->worker->heritage->config))
+        return true;
     if (command != NULL && command->flags & COMMAND_UNKNOWN_OK)
         return true;
     if (call->conn->user != NULL)
@@ -182,35 +219,128 @@ static bool subscribed_only(const struct call *call)
            (call->command->flags & COMMAND_SUBSCRIBED_OK) == 0;
 }
 
-void command_run(struct call *call)
+bool command_keys(const struct command *command, int argc, const struct slice *argv, int *first,
+                  int *last, int *step)
+{
+    int64_t n;
+
+    *first = command->first;
+    *step = command->step;
+    *last = command->last < 0 ? argc + command->last : command->last;
+    if (command->flags & COMMAND_NUMKEYS) {
+        if (argc < 3 || units_parse_int(argv[2], &n) != ERR_OK || n < 1 || n > argc - 3)
+            return false;
+        *first = 3;
+        *step = 1;
+        *last = 2 + (int)n;
+    }
+    if (*last >= argc)
+        *last = argc - 1;
+    return *first > 0 && *first <= *last;
+}
+
+/* Redis shows what came with an unknown command, up to 128 bytes of it. */
+static void reply_unknown(struct call *call)
+{
+    char args[160];
+    size_t len = 0;
+
+    args[0] = '\0';
+    for (int i = 1; i < call->argc && len < 128; i++) {
+        size_t n = call->argv[i].len < 128 - len ? call->argv[i].len : 128 - len;
+
+        len +=
+            (size_t)snprintf(args + len, sizeof(args) - len, "'%.*s' ", (int)n, call->argv[i].data);
+        len = len < sizeof(args) ? len : sizeof(args) - 1;
+    }
+    reply_error(call->out, "ERR unknown command '%.*s', with args beginning with: %s",
+                (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len), call->argv[0].data, args);
+}
+
+/* Whether the command is known and has as many arguments as it should; else it is answered. */
+static bool well_formed(struct call *call)
 {
     const struct command *command = call->command;
+    char lower[COMMAND_NAME_MAX];
 
-    if (auth_required(call->conn->worker->heritage->config) && !allowed(call))
-        return;
+    if (!command_allowed(call))
+        return false;
     if (command == NULL) {
-        reply_error(call->out, "ERR unknown command '%.*s'",
-                    (int)(call->argv[0].len > 128 ? 128 : call->argv[0].len), call->argv[0].data);
-        return;
+        reply_unknown(call);
+        return false;
     }
-    if ((command->arity > 0 && call->argc != command->arity) ||
-        (command->arity < 0 && call->argc < -command->arity)) {
-        char lower[COMMAND_NAME_MAX];
-
-        command_lower(command, lower);
+    command_lower(command, lower);
+    if (command->arity > 0 ? call->argc != command->arity : call->argc < -command->arity)
         reply_error(call->out, "ERR wrong number of arguments for '%s' command", lower);
-        return;
-    }
-    if (subscribed_only(call)) {
-        char lower[COMMAND_NAME_MAX];
-
-        command_lower(command, lower);
+    else if (subscribed_only(call))
         reply_error(
             call->out,
             "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
             "RESET are allowed in this context",
             lower);
+    else
+        return true;
+    return false;
+}
+
+void command_upstream(struct call *call)
+{
+    char lower[COMMAND_NAME_MAX];
+
+    command_lower(call->command, lower);
+    reply_error(call->out,
+                "ERR '%s' is decided by Redis on the cache '%s', and is not passed on to it; it "
+                "works on a cache with backend = \"memory\"",
+                lower, cache_config(call->cache)->name);
+}
+
+/* Readers give up waiting for a stream of EXECs after so many tries. */
+#define READ_TRIES 8
+
+/* A read is done again when another process' EXEC came between: it may have seen half of it. */
+static void run_isolated(struct call *call)
+{
+    size_t mark = buf_len(call->out);
+    unsigned pending = call->conn->n_pending;
+
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t turn;
+        bool quiet = cache_look(call->cache, &turn);
+
+        buf_truncate(call->out, mark);
+        call->command->run(call);
+        if (!quiet || cache_same(call->cache, turn) || call->conn->n_pending != pending)
+            return;
+    }
+}
+
+void command_start(struct call *call)
+{
+    unsigned flags = call->command->flags;
+
+    if (cache_has_l2(call->cache)) {
+        if (flags & COMMAND_NATIVE)
+            command_upstream(call);
+        else
+            call->command->run(call);
+    } else if ((flags & (COMMAND_READ | COMMAND_NO_MULTI | COMMAND_AT_ONCE)) == COMMAND_READ &&
+               !call->atomic) {
+        run_isolated(call);
+    } else {
+        call->command->run(call);
+    }
+}
+
+void command_run(struct call *call)
+{
+    struct transaction *transaction = &call->session->transaction;
+
+    if (!well_formed(call)) {
+        transaction->broken = true; /* EXEC of an open transaction will say so */
         return;
     }
-    command->run(call);
+    if (transaction->open && (call->command->flags & COMMAND_AT_ONCE) == 0)
+        transaction_queue(call);
+    else
+        command_start(call);
 }

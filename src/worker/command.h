@@ -10,8 +10,21 @@
 #include "proto/resp.h"
 #include "worker/conn.h"
 
+/* What HELLO and INFO say: clients choose features by it (design section 9). */
+#define SERVER_NAME    "redis"
+#define SERVER_VERSION "7.2.0"
+
 #define COMMAND_KEYS_MAX                                                                           \
     4 /* keys of one command compared with those of pending ones; beyond: it waits */
+
+/* MULTI and WATCH of one connection (command_multi.c). */
+struct transaction {
+    bool open;    /* MULTI was sent: commands are queued */
+    bool broken;  /* one could not be: EXEC says EXECABORT */
+    size_t bytes; /* of what is queued and watched: limits.transaction */
+    size_t n;
+    struct list queued, watched; /* zeroed until transaction_init() */
+};
 
 /* What a RESP connection remembers. */
 struct resp_session {
@@ -24,6 +37,10 @@ struct resp_session {
     char name[64];                     /* CLIENT SETNAME */
     char lib_name[64];
     char lib_version[32];
+    unsigned db;       /* numbered keyspace inside that cache (keyspace.h); 0 = its own keys */
+    uint64_t again_ms; /* since when the command at hand is tried again; 0 = it is not */
+    struct transaction transaction;
+    struct keyspace_args *keyspace_args; /* keyspace.c's: keys as they are stored */
     struct direct *direct; /* the client maps a cache's memory (direct.h); NULL: not */
 };
 
@@ -35,7 +52,9 @@ struct call {
     int argc;
     const struct slice *argv; /* borrowed for the call */
     struct buf *out;
-    bool close; /* set by QUIT */
+    bool close;  /* set by QUIT */
+    bool atomic; /* inside EXEC and its like: the cache is held, nothing may be parked */
+    bool again;  /* could not begin now, and has done nothing: run it again on the next turn */
 };
 
 enum command_flags {
@@ -49,6 +68,11 @@ enum command_flags {
     COMMAND_MAINTAINS = 64,      /* needs the right of admin */
     COMMAND_UNKNOWN_OK = 128,    /* may be sent before logging in */
     COMMAND_SUBSCRIBED_OK = 256, /* may be sent by a RESP2 client that has subscriptions */
+    COMMAND_NATIVE = 0x200,      /* made of several steps under cache_hold(): on a cache with Redis
+                                    behind it is Redis' to do (command_upstream()) */
+    COMMAND_NO_MULTI = 0x400,    /* refused between MULTI and EXEC, because it may have to wait */
+    COMMAND_AT_ONCE = 0x800,     /* run at once between MULTI and EXEC */
+    COMMAND_NUMKEYS = 0x1000,    /* argv[2] says how many keys follow */
 };
 
 struct command {
@@ -70,8 +94,34 @@ void command_lower(const struct command *command, char out[COMMAND_NAME_MAX]);
 /* Whether call->cache may be used so by the connection's user; false: NOPERM was answered. */
 bool command_may(struct call *call, unsigned rights);
 
-/* Check the arity of call->command (NULL: unknown) and the user's rights, and run it. */
+/* Whether the client has logged in and may do this; else it is answered. */
+bool command_allowed(struct call *call);
+
+/* Check the arity of call->command (NULL: unknown) and the user's rights, and run or queue it. */
 void command_run(struct call *call);
+/* Run one that has been checked. Plain reads of a memory cache see all of what an EXEC of another
+ * process does, or nothing. */
+void command_start(struct call *call);
+/* Do what Redis decides on a cache with Redis behind. */
+void command_upstream(struct call *call);
+
+/* Where the command's keys are: argv[*first], then every *step up to argv[*last]. False: it has
+ * none. */
+bool command_keys(const struct command *command, int argc, const struct slice *argv, int *first,
+                  int *last, int *step);
+
+/* ---- several steps as one (command_multi.c) ---- */
+
+/* Run body with the command's keys at rest and the cache to itself: nothing of it is seen half
+ * done. Inside EXEC: just run it. When the cache is held by another process: call->again. */
+void atomically(struct call *call, void (*body)(struct call *call));
+/* The cache is held by another process: call->again, or, when that has gone on for too long, an
+ * error is answered. */
+void try_again(struct call *call);
+void transaction_init(struct transaction *transaction);
+void transaction_end(struct transaction *transaction); /* forget queue and watches */
+/* Keep a command for EXEC, and say so. */
+void transaction_queue(struct call *call);
 
 /* ---- operations ---- */
 
@@ -98,6 +148,7 @@ struct step {
     struct cache_change change;
     uint64_t token, retry_ms; /* FILL, FAIL */
     bool bulk;                /* its value goes into the reply as a bulk string */
+    int64_t args[2];          /* for the reply_fn */
 };
 
 /* What it led to. */
@@ -109,11 +160,36 @@ struct outcome {
     int64_t integer;
     const struct cache_info *info;
     const char *error; /* "" = cache_status_text() */
-    bool placed;       /* a value was put into out */
+    bool placed;       /* a value was put into out, */
+    size_t mark;       /* which had so many bytes before */
+    int64_t args[2];   /* the step's */
 };
 
 /* Composes the reply from the outcome. */
 typedef void reply_fn(struct outcome *outcome);
+
+/* Run one operation now, for bodies of atomically(): what would have to wait is CACHE_BUSY. sink
+ * may be NULL. */
+enum cache_status operate_now(struct call *call, const struct step *step, struct cache_sink *sink,
+                              struct cache_info *info, int64_t *integer);
+/* The error for a status that is a failure. */
+void reply_status(struct call *call, enum cache_status status);
+
+/* An entry whole, for bodies of atomically(). */
+struct loaded {
+    struct cache_sink sink;
+    struct buf value;
+    struct cache_info info;
+    bool present;
+};
+/* False: an error was answered. loaded_fini() in any case. */
+bool load_entry(struct call *call, struct slice key, struct loaded *loaded);
+void loaded_fini(struct loaded *loaded);
+/* Store with the metadata and expiry of info (NULL: none). False: an error was answered. */
+bool store_entry(struct call *call, struct slice key, struct slice value,
+                 const struct cache_info *info);
+bool remove_entry(struct call *call, struct slice key, bool *had);
+bool expire_entry(struct call *call, struct slice key, uint64_t expires_ms);
 
 /* Run one operation and answer with reply. */
 void operate(struct call *call, const struct step *step, reply_fn *reply);
@@ -151,13 +227,48 @@ HANDLER(echo);
 HANDLER(select);
 HANDLER(hello);
 HANDLER(quit);
-HANDLER(client);
-HANDLER(command);
-HANDLER(info);
 HANDLER(auth);
 HANDLER(reset);
 HANDLER(time);
+HANDLER(swapdb);
+HANDLER(wait);
+/* command_client.c */
+HANDLER(client);
+/* command_info.c */
+HANDLER(info);
 HANDLER(config);
+/* command_list.c */
+HANDLER(command);
+/* command_multi.c */
+HANDLER(multi);
+HANDLER(exec);
+HANDLER(discard);
+HANDLER(watch);
+HANDLER(unwatch);
+/* command_move.c */
+HANDLER(rename);
+HANDLER(renamenx);
+HANDLER(copy);
+HANDLER(msetnx);
+/* command_range.c */
+HANDLER(setrange);
+HANDLER(getrange);
+HANDLER(incrbyfloat);
+/* command_scan.c */
+HANDLER(scan);
+HANDLER(keys);
+HANDLER(randomkey);
+HANDLER(dbsize);
+HANDLER(flushdb);
+HANDLER(flushall);
+/* command_script.c */
+HANDLER(eval);
+HANDLER(evalsha);
+HANDLER(script);
+/* command_object.c */
+HANDLER(object);
+HANDLER(memory);
+HANDLER(debug);
 /* command_string.c */
 HANDLER(get);
 HANDLER(set);
@@ -185,9 +296,9 @@ HANDLER(pexpire);
 HANDLER(expireat);
 HANDLER(pexpireat);
 HANDLER(persist);
+HANDLER(expiretime);
+HANDLER(pexpiretime);
 HANDLER(type);
-HANDLER(dbsize);
-HANDLER(flushdb);
 /* command_fetch.c */
 HANDLER(fetch);
 HANDLER(fill);
@@ -207,6 +318,9 @@ HANDLER(check);
 /* command_direct.c */
 HANDLER(attach);
 #undef HANDLER
+
+/* CLIENT SETNAME; false: an error was answered. */
+bool client_set_name(struct call *call, struct slice name);
 
 /* "TAGS n tag ..." at argv[*at], which moves on to the last tag. False: an error was answered. */
 bool command_tags(struct call *call, int *at, struct cache_attrs *attrs);

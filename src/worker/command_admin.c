@@ -18,6 +18,7 @@ void cmd_use(struct call *call)
         return;
     }
     call->session->cache = cache;
+    call->session->db = 0;
     reply_ok(call->out);
 }
 

@@ -183,6 +183,41 @@ static enum cache_status try_step(struct cache *cache, const struct step *step,
     return CACHE_REFUSED;
 }
 
+/* Tries of one that cannot be parked, each up to LOCK_WAIT_MS. */
+#define NOW_TRIES 10
+
+enum cache_status operate_now(struct call *call, const struct step *step, struct cache_sink *sink,
+                              struct cache_info *info, int64_t *integer)
+{
+    enum cache_status status = CACHE_WAIT;
+
+    for (int i = 0; i < NOW_TRIES && status == CACHE_WAIT; i++)
+        status = try_step(call->cache, step, sink, NULL, info, integer);
+    return status == CACHE_WAIT ? CACHE_BUSY : status;
+}
+
+void reply_status(struct call *call, enum cache_status status)
+{
+    struct outcome outcome = {.status = status, .cache = call->cache, .out = call->out};
+
+    reply_failure(&outcome);
+}
+
+/* At once, or, where nothing may be parked, with patience. */
+static enum cache_status first_try(struct call *call, const struct step *step,
+                                   struct cache_sink *sink, struct cache_info *info,
+                                   int64_t *integer)
+{
+    return call->atomic ? operate_now(call, step, sink, info, integer)
+                        : try_step(call->cache, step, sink, NULL, info, integer);
+}
+
+/* Whether to ask again with an op: it has to wait, or the op will have a refusal's reason. */
+static bool ask_again(const struct call *call, enum cache_status status)
+{
+    return !call->atomic && (status == CACHE_WAIT || status == CACHE_REFUSED);
+}
+
 struct single {
     struct parked parked;
     struct cache_op op;
@@ -190,6 +225,7 @@ struct single {
     struct cache *cache;
     reply_fn *reply;
     int version;
+    int64_t args[2];
 };
 
 static void single_done(struct cache_op *op, enum cache_status status)
@@ -205,6 +241,8 @@ static void single_done(struct cache_op *op, enum cache_status status)
 
     bulk_settle(&single->bulk, status);
     outcome.placed = single->bulk.placed;
+    outcome.mark = single->bulk.mark;
+    memcpy(outcome.args, single->args, sizeof(outcome.args));
     single->reply(&outcome);
     request_finish(&single->parked.request);
 }
@@ -220,6 +258,7 @@ static void operate_parked(struct call *call, const struct step *step, reply_fn 
     single->cache = call->cache;
     single->reply = reply;
     single->version = call->session->version;
+    memcpy(single->args, step->args, sizeof(single->args));
     bulk_init(&single->bulk, &single->parked.request.reply);
     status = try_step(call->cache, step, &single->bulk.sink, &single->op, &single->op.info,
                       &single->op.integer);
@@ -235,15 +274,16 @@ void operate(struct call *call, const struct step *step, reply_fn *reply)
         .cache = call->cache, .out = call->out, .info = &info, .version = call->session->version};
 
     bulk_init(&bulk, call->out);
-    outcome.status = try_step(call->cache, step, &bulk.sink, NULL, &info, &outcome.integer);
-    /* A refusal's reason is in the op: ask again with one. */
-    if (outcome.status == CACHE_WAIT || outcome.status == CACHE_REFUSED) {
+    outcome.status = first_try(call, step, &bulk.sink, &info, &outcome.integer);
+    if (ask_again(call, outcome.status)) {
         buf_truncate(call->out, bulk.mark);
         operate_parked(call, step, reply);
         return;
     }
     bulk_settle(&bulk, outcome.status);
     outcome.placed = bulk.placed;
+    outcome.mark = bulk.mark;
+    memcpy(outcome.args, step->args, sizeof(outcome.args));
     reply(&outcome);
 }
 
@@ -398,7 +438,7 @@ static enum cache_status value_now(struct call *call, const struct step *step)
     enum cache_status status;
 
     bulk_init(&bulk, call->out);
-    status = try_step(call->cache, step, &bulk.sink, NULL, &info, &(int64_t){0});
+    status = first_try(call, step, &bulk.sink, &info, &(int64_t){0});
     if (!is_failure(status) && !bulk.placed)
         reply_null(call->out, call->session->version);
     return status;
@@ -441,8 +481,8 @@ void many(struct call *call, size_t n, make_fn *make, enum many_reply reply)
         enum cache_status status;
 
         make(call, i, &step);
-        status = try_step(call->cache, &step, NULL, NULL, &info, &integer);
-        if (status == CACHE_WAIT || status == CACHE_REFUSED) { /* a reason comes in the op */
+        status = first_try(call, &step, NULL, &info, &integer);
+        if (ask_again(call, status)) {
             many_parked(call, i, n, make, reply, &tally);
             return;
         }
@@ -465,13 +505,12 @@ static uint64_t hash_key(struct slice key)
 /* Hashes of the command's keys; COMMAND_KEYS_MAX + 1 when they are too many to compare. */
 static unsigned key_hashes(const struct call *call, uint64_t out[COMMAND_KEYS_MAX])
 {
-    const struct command *command = call->command;
-    int last = command->last < 0 ? call->argc + command->last : command->last;
     unsigned n = 0;
+    int first, last, step;
 
-    if (command->first == 0)
+    if (!command_keys(call->command, call->argc, call->argv, &first, &last, &step))
         return 0;
-    for (int i = command->first; i <= last && i < call->argc; i += command->step) {
+    for (int i = first; i <= last; i += step) {
         if (n == COMMAND_KEYS_MAX)
             return COMMAND_KEYS_MAX + 1;
         out[n++] = hash_key(call->argv[i]);

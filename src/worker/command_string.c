@@ -191,12 +191,19 @@ static void make_set(const struct call *call, size_t i, struct step *step)
     step->value = call->argv[2 + 2 * i];
 }
 
+static void mset_body(struct call *call)
+{
+    many(call, (size_t)call->argc / 2, make_set, MANY_OK);
+}
+
 void cmd_mset(struct call *call)
 {
     if (call->argc % 2 == 0)
         reply_error(call->out, "ERR wrong number of arguments for 'mset' command");
+    else if (cache_has_l2(call->cache) || call->argc == 3)
+        mset_body(call);
     else
-        many(call, (size_t)call->argc / 2, make_set, MANY_OK);
+        atomically(call, mset_body); /* nobody sees some of them only */
 }
 
 static void change(struct call *call, const struct cache_change *change_, bool bulk,

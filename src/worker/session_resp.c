@@ -4,6 +4,7 @@
 #include "common/auth.h"
 #include "common/clock.h"
 #include "worker/direct.h"
+#include "worker/keyspace.h"
 
 #include "worker/subscribe.h"
 
@@ -39,6 +40,7 @@ static int resp_open(struct conn *conn)
         limits->value_bytes != 0 ? limits->value_bytes : largest_value(conn->worker->caches);
     if (session->limits.bulk_bytes < limits->key_bytes)
         session->limits.bulk_bytes = limits->key_bytes;
+    transaction_init(&session->transaction);
     conn->session = session;
     return ERR_OK;
 }
@@ -49,6 +51,8 @@ static void resp_close(struct conn *conn)
 
     direct_close(session->direct);
     subscribe_end(session);
+    transaction_end(&session->transaction);
+    keyspace_fini(session);
     resp_parser_fini(&session->parser);
     free(session);
 }
@@ -66,12 +70,17 @@ static enum session_result run_one(struct resp_session *session)
     if (call.argc == 0)
         return SESSION_MORE;
     call.command = command_find(call.argv[0]);
+    call.out = conn_out(conn);
+    /* What MULTI queues has its keys as the client wrote them: SELECT may come before it. */
+    if (!session->transaction.open && !keyspace_enter(&call))
+        return SESSION_MORE;
     if (must_wait(&call) ||
         conn->n_pending >= conn->worker->heritage->config->limits.pipeline_pending)
         return SESSION_WAIT;
-    call.out = conn_out(conn);
     worker_count_request(conn->worker);
     command_run(&call);
+    if (call.again)
+        return SESSION_YIELD;
     return call.close ? SESSION_CLOSE : SESSION_MORE;
 }
 
@@ -106,8 +115,8 @@ static enum session_result resp_input(struct conn *conn)
             return SESSION_CLOSE;
         }
         result = run_one(session);
-        if (result == SESSION_WAIT)
-            return SESSION_WAIT; /* the command stays in conn->in and is parsed again */
+        if (result == SESSION_WAIT || result == SESSION_YIELD)
+            return result; /* the command stays in conn->in and is parsed again */
         taken += session->parser.used;
         buf_consume(&conn->in, session->parser.used);
         if (result != SESSION_MORE)

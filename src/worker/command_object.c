@@ -1,0 +1,123 @@
+/* OBJECT, MEMORY, DEBUG: what tools ask about keys. */
+#include "worker/command.h"
+
+#include "common/units.h"
+
+#include <stdio.h>
+
+#define EMBSTR_MAX 44 /* bytes of a string that Redis keeps in one piece with its object */
+#define ENTRY_COST 36 /* an entry's header, its slot and what rounding adds, about */
+
+/* ---- OBJECT ---- */
+
+static const char *encoding_of(struct slice value)
+{
+    char text[24];
+    int64_t number;
+
+    if (units_parse_int(value, &number) == ERR_OK &&
+        (size_t)snprintf(text, sizeof(text), "%lld", (long long)number) == value.len)
+        return "int";
+    return value.len <= EMBSTR_MAX ? "embstr" : "raw";
+}
+
+static void reply_no_key(struct buf *out, int version)
+{
+    reply_null(out, version);
+}
+
+static void answer_encoding(struct outcome *outcome)
+{
+    size_t end = buf_len(outcome->out);
+    const char *encoding;
+
+    if (is_failure(outcome->status)) {
+        reply_failure(outcome);
+    } else if (!outcome->placed) {
+        reply_no_key(outcome->out, outcome->version);
+    } else {
+        encoding = encoding_of(slice_make(
+            buf_head(outcome->out) + end - 2 - outcome->info->value_len, outcome->info->value_len));
+        buf_truncate(outcome->out, outcome->mark);
+        reply_bulk(outcome->out, slice_cstr(encoding));
+    }
+}
+
+static void answer_refcount(struct outcome *outcome)
+{
+    if (is_failure(outcome->status))
+        reply_failure(outcome);
+    else if (outcome->status == CACHE_MISS)
+        reply_no_key(outcome->out, outcome->version);
+    else
+        reply_integer(outcome->out, 1);
+}
+
+static void object_help(struct call *call)
+{
+    static const char *const lines[] = {
+        "OBJECT <subcommand> <key>. Subcommands are:",
+        "ENCODING",
+        "    The encoding that Redis would have chosen for the value.",
+        "REFCOUNT",
+        "    1, where there is the key.",
+    };
+
+    (void)!resp_array(call->out, sizeof(lines) / sizeof(lines[0]));
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        (void)!resp_status(call->out, lines[i]);
+}
+
+void cmd_object(struct call *call)
+{
+    struct step step = {.kind = STEP_GET,
+                        .key = call->argc == 3 ? call->argv[2] : (struct slice){0}};
+
+    if (call->argc == 2 && slice_ieq(call->argv[1], "HELP")) {
+        object_help(call);
+    } else if (call->argc == 3 && slice_ieq(call->argv[1], "ENCODING")) {
+        operate(call, &step, answer_encoding);
+    } else if (call->argc == 3 && slice_ieq(call->argv[1], "REFCOUNT")) {
+        step.kind = STEP_META;
+        operate(call, &step, answer_refcount);
+    } else if (call->argc == 3 && slice_ieq(call->argv[1], "FREQ")) {
+        reply_error(call->out,
+                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked.");
+    } else if (call->argc == 3 && slice_ieq(call->argv[1], "IDLETIME")) {
+        reply_error(call->out, "ERR idle times are not kept here");
+    } else {
+        reply_error(call->out,
+                    "ERR unknown subcommand or wrong number of arguments for 'object' command");
+    }
+}
+
+/* ---- MEMORY ---- */
+
+static void answer_usage(struct outcome *outcome)
+{
+    if (is_failure(outcome->status))
+        reply_failure(outcome);
+    else if (outcome->status == CACHE_MISS)
+        reply_null(outcome->out, outcome->version);
+    else
+        reply_integer(outcome->out, outcome->args[0] + (int64_t)outcome->info->value_len);
+}
+
+void cmd_memory(struct call *call)
+{
+    struct step step = {.kind = STEP_META};
+    bool samples = call->argc == 5 && slice_ieq(call->argv[3], "SAMPLES");
+
+    if (!slice_ieq(call->argv[1], "USAGE") || (call->argc != 3 && !samples)) {
+        reply_error(call->out, "ERR syntax error: MEMORY USAGE key [SAMPLES count]");
+        return;
+    }
+    step.key = call->argv[2];
+    step.args[0] = (int64_t)call->argv[2].len + ENTRY_COST;
+    operate(call, &step, answer_usage);
+}
+
+void cmd_debug(struct call *call)
+{
+    reply_error(call->out, "ERR DEBUG command not allowed.");
+}
