@@ -156,6 +156,8 @@ struct config_limits {
     uint64_t fetch_lease_ms;
     uint64_t fetch_stale_ms;
     uint64_t idle_timeout_ms;   /* 0 = off: pools hold connections for days */
+    uint64_t http_stall_ms;     /* a site's client that takes, or sends, nothing */
+    uint64_t http_idle_ms;      /* 0 = off */
     uint64_t header_timeout_ms; /* an HTTP request's headers must be complete by then */
     uint64_t drain_timeout_ms;  /* QUIT waits at most this long */
 };
@@ -167,6 +169,9 @@ struct config {
     char *pid_file;
     char *log_file; /* "" = stderr */
     char *log_level;
+    char *access_log; /* of the site; "" = none */
+    char *access_log_format;
+    int64_t access_log_sample;
     bool huge_pages;
     bool mlock;
     int64_t databases; /* SELECT takes numbers below */

@@ -4,6 +4,7 @@
 #include "common/config_parts.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/logformat.h"
 #include "common/units.h"
 
 #include <grp.h>
@@ -120,6 +121,16 @@ static int check_token(struct config_work *work)
     return ERR_OK;
 }
 
+static int check_access_log(struct config_work *work)
+{
+    struct slice bad;
+
+    if (logformat_valid(work->config->access_log_format, &bad))
+        return ERR_OK;
+    return config_fault(work, SCOPE_TOP, config_row_find(SCOPE_TOP, "access_log_format"), 0,
+                        "there is no \"%.*s\"", (int)bad.len, bad.data);
+}
+
 static int check_top(struct config_work *work)
 {
     struct config *config = work->config;
@@ -134,6 +145,8 @@ static int check_top(struct config_work *work)
                          config->respawn_max_ms, "respawn_min");
     if (rc == ERR_OK)
         rc = check_token(work);
+    if (rc == ERR_OK)
+        rc = check_access_log(work);
     return rc;
 }
 

@@ -59,6 +59,18 @@ static const struct config_row rows[] = {
      .text = "The least important messages that are logged. error: someone must act; warn: "
              "something is degraded and goes on; info: starts, stops and changes of state; debug: "
              "each unusual event."},
+    {TOP("access_log", CONFIG_STRING, access_log), .fallback = "",
+     .text = "Where the site's requests are logged, a line each; USR1 opens the file anew. \"stderr\": "
+             "to standard error. Empty: nowhere."},
+    {TOP("access_log_format", CONFIG_STRING, access_log_format),
+     .fallback = "$time $peer \"$method $target $protocol\" $host $status $bytes $ms \"$cache\" "
+                 "$origin $origin_ms \"$referer\" \"$agent\"",
+     .text = "What such a line says: $time, $peer, $method, $target, $protocol, $host, $status, "
+             "$bytes (of the body), $ms (from the request's head to the end of the response), "
+             "$cache (Cache-Status), $origin and $origin_ms (until its response began), $referer, "
+             "$agent. Bytes that are not printable ASCII, quotes and backslashes appear as \\xHH."},
+    {TOP("access_log_sample", CONFIG_INT, access_log_sample), .fallback = "1", .min = 1,
+     .max = 1000000, .unit = "requests", .text = "Log one in so many requests."},
     {TOP("huge_pages", CONFIG_BOOL, huge_pages), .fallback = "false",
      .text = "Keep the caches in pages of 2 MiB: reads of a large cache get faster. Where the "
              "kernel does not give them, the log says so and the caches are in ordinary ones."},
@@ -145,6 +157,13 @@ static const struct config_row rows[] = {
      .text =
          "A connection without a request for this long is closed. 0: never, since clients' pools "
          "hold connections for days."},
+    {LIMIT("http_stall", CONFIG_TIME, http_stall_ms), .fallback = "30s", .min = 100, .max = DAY,
+     .unit = "ms",
+     .text = "How long a client of a site may take nothing of its response, or send nothing of its "
+             "request's body, before its connection is closed."},
+    {LIMIT("http_idle", CONFIG_TIME, http_idle_ms), .fallback = "75s", .max = 365 * DAY,
+     .unit = "ms",
+     .text = "How long a site's connection may be open between two requests. 0: for ever."},
     {LIMIT("header_timeout", CONFIG_TIME, header_timeout_ms), .fallback = "10s", .min = 100,
      .max = HOUR, .unit = "ms",
      .text = "How long an HTTP client may take from the first byte of a request to the end of its "

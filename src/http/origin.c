@@ -157,6 +157,11 @@ void origin_done(struct origin_exchange *exchange)
     exchange->on_end(exchange, ERR_OK);
 }
 
+const char *origin_name(const struct origin_exchange *exchange)
+{
+    return exchange->server == NULL ? NULL : exchange->server->url;
+}
+
 size_t origin_write(struct origin_exchange *exchange, struct slice bytes)
 {
     if (exchange->conn == NULL)

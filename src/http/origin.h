@@ -61,6 +61,8 @@ void origin_destroy(struct origin *origin);
 
 /* Returns ERR_OK, and callbacks follow; or ERR_DOWN, ERR_NOMEM, and none do. */
 int origin_start(struct origin *origin, struct origin_exchange *exchange) MUST_CHECK;
+/* The server that has the exchange, as configured; NULL: none yet. */
+const char *origin_name(const struct origin_exchange *exchange);
 /* More of the request's body; framing is the caller's. Returns the bytes not sent yet. */
 size_t origin_write(struct origin_exchange *exchange, struct slice bytes);
 /* Stop and go on reading the response. */

@@ -1,7 +1,9 @@
 /* Routes, and what kind of request this is. */
 #include "http/proxy_impl.h"
 
+#include "common/clock.h"
 #include "common/glob.h"
+#include "http/accesslog.h"
 #include "http/route.h"
 
 #include <stdlib.h>
@@ -45,6 +47,8 @@ int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *
     proxy->caches = caches;
     proxy->heritage = heritage;
     list_init(&proxy->all);
+    if (accesslog_open(loop, config, &proxy->log, msg) != ERR_OK)
+        return ERR_SYSTEM;
     for (size_t i = 0; i < FLIGHT_BUCKETS; i++)
         list_init(&proxy->flights[i]);
     for (size_t i = 0; i < config->n_routes; i++) {
@@ -72,6 +76,7 @@ void proxy_destroy(struct proxy *proxy)
     }
     for (size_t i = 0; i < proxy->n_routes; i++)
         origin_destroy(proxy->routes[i].origin);
+    accesslog_close(proxy->log);
     free(proxy->routes);
     free(proxy);
 }
@@ -154,6 +159,11 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->head_sent = false;
     exchange->chunked = false;
     exchange->flushed = false;
+    exchange->began_ns = proxy->log != NULL ? clock_now_ns() : 0;
+    exchange->body_bytes = 0;
+    exchange->origin_ms = 0;
+    exchange->origin = NULL;
+    exchange->cache_text[0] = '\0';
     list_init(&exchange->link);
 }
 
@@ -256,7 +266,17 @@ enum proxy_result proxy_begin(struct proxy *proxy, struct proxy_exchange *exchan
     exchange->answered = false;
     result = begin(proxy, exchange);
     exchange->beginning = false;
-    return exchange->answered ? PROXY_ANSWERED : result;
+    if (exchange->answered)
+        result = PROXY_ANSWERED;
+    if (result == PROXY_ANSWERED)
+        accesslog_write(proxy->log, exchange);
+    return result;
+}
+
+void proxy_reopen_log(struct proxy *proxy)
+{
+    if (proxy != NULL)
+        accesslog_reopen(proxy->log);
 }
 
 void proxy_body(struct proxy_exchange *exchange, struct slice piece, bool last)
@@ -282,6 +302,7 @@ void proxy_cancel(struct proxy_exchange *exchange)
         lookup_cancel(exchange);
     if (exchange->flight != NULL)
         flight_leave(exchange);
+    accesslog_write(exchange->proxy->log, exchange);
 }
 
 void proxy_exchange_fini(struct proxy_exchange *exchange)

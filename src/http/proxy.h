@@ -61,6 +61,10 @@ struct proxy_exchange {
     struct list link; /* flight->readers */
     uint64_t at, end; /* of the flight's body: the next byte, and the one past the last */
     bool head_sent, chunked, flushed;
+    /* For the log. */
+    uint64_t began_ns, body_bytes, origin_ms;
+    const char *origin; /* the server that answered; NULL: none was asked */
+    char cache_text[96];
     bool beginning, answered; /* inside proxy_begin(); and answered there */
 };
 
@@ -76,6 +80,8 @@ enum proxy_result proxy_begin(struct proxy *proxy, struct proxy_exchange *exchan
  * is pending. */
 void proxy_body(struct proxy_exchange *exchange, struct slice piece, bool last);
 bool proxy_wants_body(const struct proxy_exchange *exchange);
+/* Open the access log anew (USR1). */
+void proxy_reopen_log(struct proxy *proxy);
 /* The client has read what waited for it. */
 void proxy_drained(struct proxy_exchange *exchange);
 /* The client is gone: done() will not be called. */

@@ -40,6 +40,7 @@ struct proxy {
     size_t n_routes;
     struct list flights[FLIGHT_BUCKETS]; /* those that others may join, by key */
     struct list all;                     /* every flight */
+    struct accesslog *log;               /* NULL: none */
     bool closing;
 };
 
@@ -78,6 +79,7 @@ struct flight {
     struct buf data; /* [the object's head and lines, while storing] body from `base` on */
     size_t body_at;
     uint64_t base, received;
+    uint64_t head_ms; /* from sending the request to the head */
     struct freshness freshness;
     struct buf tags;
 };

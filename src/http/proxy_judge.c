@@ -243,6 +243,8 @@ static void settle(struct flight *flight, struct slice value, const char *status
         struct proxy_exchange *reader = LIST_ENTRY(node, struct proxy_exchange, link);
 
         reader->flight = NULL;
+        reader->origin = origin_name(&flight->io);
+        reader->origin_ms = flight->head_ms;
         respond_object(reader, value, status_text);
         respond_done(reader);
     }
@@ -361,6 +363,7 @@ void judge_head(struct flight *flight, const struct http1_reply *reply)
 {
     char text[64];
 
+    flight->head_ms = clock_now_ms() - flight->io.sent_ms;
     if (reply->status == 101) {
         origin_cancel(&flight->io);
         judge_end(flight, ERR_PROTOCOL);

@@ -4,6 +4,7 @@
 #include "http/proxy_impl.h"
 
 #include "common/clock.h"
+#include "http/accesslog.h"
 
 #include <stdio.h>
 
@@ -19,6 +20,17 @@ struct head {
     uint64_t first, last, size; /* a 206: the range; size 0: none */
     const char *cache;          /* Cache-Status */
 };
+
+/* What the log is to say of it. */
+static void note(struct proxy_exchange *exchange, const struct head *head)
+{
+    exchange->status = head->status;
+    if (exchange->proxy->log == NULL)
+        return;
+    snprintf(exchange->cache_text, sizeof(exchange->cache_text), "%s", head->cache);
+    if (exchange->flight == NULL && head->length != UINT64_MAX && !exchange->head_only)
+        exchange->body_bytes = head->length;
+}
 
 /* Write it; returns its length, at most room. */
 static size_t write_head(const struct proxy_exchange *exchange, const struct head *head, char *to,
@@ -62,7 +74,7 @@ static int append_head(struct proxy_exchange *exchange, const struct head *head)
     struct buf *out = exchange->owner->out(exchange);
     char *to = buf_reserve(out, RESPOND_ROOM);
 
-    exchange->status = head->status;
+    note(exchange, head);
     if (to == NULL)
         return ERR_NOMEM;
     buf_commit(out, write_head(exchange, head, to, RESPOND_ROOM));
@@ -73,10 +85,12 @@ void respond_done(struct proxy_exchange *exchange)
 {
     if (exchange->flight != NULL)
         flight_leave(exchange);
-    if (exchange->beginning)
+    if (exchange->beginning) {
         exchange->answered = true;
-    else
-        exchange->owner->done(exchange);
+        return;
+    }
+    accesslog_write(exchange->proxy->log, exchange);
+    exchange->owner->done(exchange);
 }
 
 /* ---- from an object ---- */
@@ -205,7 +219,7 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
         return;
     }
     len = write_head(exchange, &head, bytes, sizeof(bytes));
-    exchange->status = head.status;
+    note(exchange, &head);
     memcpy(lines - len, bytes, len);
     if (buf_len(out) == 0)
         out->start = out->end = (size_t)(lines - len - out->data);
@@ -394,6 +408,8 @@ void respond_head(struct proxy_exchange *exchange)
     bool slim;
     int status;
 
+    exchange->origin = origin_name(&flight->io);
+    exchange->origin_ms = flight->head_ms;
     frame(exchange, &head);
     slim = narrow_flight(exchange, &head);
     if (head.status != flight->status)
@@ -447,6 +463,7 @@ static int pump(struct proxy_exchange *exchange)
         status =
             append_piece(exchange, slice_make(body + (exchange->at - flight->base), (size_t)len));
         exchange->at += len;
+        exchange->body_bytes += len;
     }
     return status;
 }

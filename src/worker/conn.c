@@ -636,9 +636,26 @@ static bool is_idle(const struct conn *conn)
            (conn->ops == NULL || conn->ops->busy == NULL || !conn->ops->busy(conn));
 }
 
+/* A site's clients are anybody: one that takes nothing of its response, or sends nothing of its
+ * request's body, holds an origin's connection, and one that is idle a descriptor. */
+static const char *stalled_site(const struct conn *conn, const struct config_limits *limits,
+                                uint64_t now_ms)
+{
+    bool its_turn = conn->blocked || (!list_empty(&conn->pending) && wants_input(conn));
+
+    if (conn->ops != &session_site)
+        return NULL;
+    if (its_turn && passed(conn->active_ms, limits->http_stall_ms, now_ms))
+        return "stalled (limits.http_stall)";
+    if (is_idle(conn) && passed(conn->active_ms, limits->http_idle_ms, now_ms))
+        return "idle (limits.http_idle)";
+    return NULL;
+}
+
 static void check_timeouts(struct conn *conn, uint64_t now_ms)
 {
     const struct config_limits *limits = limits_of(conn->worker);
+    const char *stalled = stalled_site(conn, limits, now_ms);
 
     if (conn->lingering) {
         if (passed(conn->active_ms, LINGER_IDLE_MS, now_ms) ||
@@ -654,6 +671,8 @@ static void check_timeouts(struct conn *conn, uint64_t now_ms)
     } else if (list_empty(&conn->pending) &&
                passed(conn->active_ms, limits->idle_timeout_ms, now_ms)) {
         conn_abort(conn, "idle (limits.idle_timeout)");
+    } else if (stalled != NULL) {
+        conn_abort(conn, stalled);
     }
 }
 

@@ -105,8 +105,10 @@ static void on_signals(uv_poll_t *poll, int status, int events)
         }
         if (info.ssi_signo == SIGQUIT)
             begin_drain(worker);
-        else if (info.ssi_signo == SIGUSR1)
+        else if (info.ssi_signo == SIGUSR1) {
             reopen_log();
+            proxy_reopen_log(worker->proxy);
+        }
     }
 }
 
@@ -234,9 +236,9 @@ static void end(struct worker *worker)
     close(worker->signal_fd);
 }
 
-/* Replies of a megabyte come and go by the thousand a second. By default each would get pages of its
- * own from the kernel, cleared and given back: three times the processor time of a stored page of
- * 1 MiB over HTTP (740 us against 254 us). */
+/* Replies of a megabyte come and go by the thousand a second. By default each would get pages of
+ * its own from the kernel, cleared and given back: three times the processor time of a stored page
+ * of 1 MiB over HTTP (740 us against 254 us). */
 static void keep_memory(void)
 {
     mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);

@@ -4,11 +4,12 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
-from harness import SLOW, Daemon, free_port, wait_until
+from harness import DAEMON, SLOW, Daemon, free_port, wait_until
 from origin import Origin, response
 
 FRESH = {"Cache_Control": "max-age=600"}
@@ -457,6 +458,58 @@ def test_tags_purge(site):
     assert s.ask("/v1/caches/http/purge?tag=front", "POST", port=s.admin)[0] == 200
     s.ask("/")
     assert len(s.origin.requests) == 2
+
+
+def test_the_access_log(site, tmp_path):
+    log = tmp_path / "access.log"
+    s = site(lambda request, _: response("hello", **FRESH), top=f'access_log = "{log}";')
+    s.ask("/a", headers={"User-Agent": 'x"y', "Host": "h"})
+    s.ask("/a", headers={"Host": "h"})
+    s.ask("/a", "HEAD", headers={"Host": "h"})
+    lines = wait_until(lambda: log.exists() and log.read_text().count("\n") >= 3 and log.read_text().splitlines(),
+                       what="three lines")
+    words = lines[0].split()
+    assert words[2:5] == ['"GET', "/a", 'HTTP/1.1"'] and words[5:8] == ["h", "200", "5"]
+    assert '"fwd=uri-miss; fwd-status=200; stored" ' + s.origin.url in lines[0] and lines[0].endswith('"x\\x22y"')
+    assert '"hit; ttl=' in lines[1] and lines[2].split()[7] == "0"
+    log.rename(tmp_path / "old.log")
+    s.daemon.process.send_signal(signal.SIGUSR1)
+    wait_until(log.exists, what="the log opened anew")
+    s.ask("/b")
+    wait_until(lambda: "/b" in log.read_text(), what="a line in the new file")
+
+
+def test_a_wrong_log_format_is_refused(tmp_path):
+    config = 'access_log = "x"; access_log_format = "$time $nope";\n'
+    (tmp_path / "c.conf").write_text(config)
+    result = subprocess.run([str(DAEMON), "-t", "-c", str(tmp_path / "c.conf")], capture_output=True, text=True)
+    assert result.returncode == 1 and "$nope" in result.stderr
+
+
+def test_clients_that_stall_are_let_go(site):
+    s = site(lambda request, _: response(b"x" * 30_000_000, Cache_Control="no-store"),
+             top='limits = {{ http_stall = "1s"; http_idle = "1s"; }};')
+    reader, sender, idler = (s.daemon.connect(s.daemon.port) for _ in range(3))
+    reader.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+    idler.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert len(until_end(idler)) > 30_000_000  # it has read everything, and asks for nothing more
+    assert until_end(sender) == b""
+    time.sleep(2 * SLOW)
+    assert len(until_end(reader)) < 30_000_000
+
+
+def until_end(s):
+    """What comes until the other side closes."""
+    got = []
+    with s:
+        s.settimeout(10 * SLOW)
+        try:
+            while piece := s.recv(1 << 20):
+                got.append(piece)
+        except ConnectionResetError:
+            pass
+    return b"".join(got)
 
 
 def test_a_broken_response_is_broken_for_the_client_too(site):

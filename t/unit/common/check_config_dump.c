@@ -47,6 +47,7 @@ END_TEST
 static const char full[] =
     "user = \"root\"; group = \"root\"; workers = 7; pid_file = \"/run/x.pid\";\n"
     "log_file = \"/var/log/a \\\"b\\\" \\\\ \\x01.log\"; log_level = \"debug\";\n"
+    "access_log = \"/x\"; access_log_format = \"$ms\"; access_log_sample = 3;\n"
     "sweep_interval = \"1500ms\"; respawn_min = \"2s\"; respawn_max = \"1m\";\n"
     "huge_pages = true; mlock = true; databases = 9;\n"
     "api_token_file = \"%s\"; api_hosts = ( \"a.example\", \"b.example\" );\n"
@@ -55,7 +56,7 @@ static const char full[] =
     "  http_body = \"3M\";\n"
     "  pipeline = \"2M\"; pipeline_pending = 5; transaction = \"5M\"; output = \"3M\"; idle_timeout = \"1h\";\n"
     "  leases = 7; fetch_wait = \"2m\"; fetch_lease = \"3m\"; fetch_stale = \"4m\";\n"
-    "  header_timeout = \"3s\"; drain_timeout = \"7s\"; };\n"
+    "  http_stall = \"4s\"; http_idle = \"5s\"; header_timeout = \"3s\"; drain_timeout = \"7s\"; };\n"
     "redis = { server = \"[::1]:6379\"; db = 3; user = \"u\"; password_file = \"%s\";\n"
     "  prefix = \"\"; allow_clear = true; pool_size = 2; connect_timeout = \"3s\";\n"
     "  command_timeout = \"4s\"; attempts = 9; retry_delay = \"5ms\"; deadline = \"9s\";\n"
