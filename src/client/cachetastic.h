@@ -136,6 +136,95 @@ CACHETASTIC_API enum cachetastic_status cachetastic_increment(cachetastic *cache
                                                               size_t key_len, int64_t delta,
                                                               int64_t *result);
 
+/* ---- fetch: one computation a key, for all processes of the machine ---- */
+
+/* Zero everything, then set what is wanted; NULL stands for all zero. */
+struct cachetastic_fetch {
+    uint64_t wait_ms;  /* for another's computation; 0 = 5 s */
+    uint64_t lease_ms; /* how long one's own may take; 0 = 10 s */
+    uint64_t stale_ms; /* a value so far past its expiry will do meanwhile; 0 = none will */
+    double beta;  /* of early refresh: a hot key is refreshed by one before it expires; 0 = 1, the
+                     published value; negative = not at all */
+    bool no_wait; /* do not wait at all */
+    bool or_compute;   /* cachetastic_fetch(): instead of BUSY, compute for this caller alone;
+                          nothing is stored */
+    uint64_t retry_ms; /* after a failure nobody is to try within that time; 0 = at once */
+};
+
+/* What a fetch found. */
+struct cachetastic_fetched {
+    struct cachetastic_bytes value; /* data NULL: none */
+    bool stale;                     /* past its expiry */
+    uint64_t token;    /* not 0: a lease; end it with exactly one cachetastic_fill() or _fail() */
+    uint64_t retry_ms; /* BUSY: when it may be worth asking again; 0 = unknown */
+};
+
+/* Read, or get the right to compute. OK: there is a value; with a token as well, the next one is to
+ * be computed. MISS: there is none, and the token is the caller's. BUSY: another computes, and did
+ * not end within wait_ms; or it failed lately. A lease ends by itself after lease_ms, and when the
+ * handle's connection ends (with its process). */
+CACHETASTIC_API enum cachetastic_status cachetastic_fetch_begin(cachetastic *cache, const char *key,
+                                                                size_t key_len,
+                                                                const struct cachetastic_fetch *how,
+                                                                struct cachetastic_fetched *out);
+
+/* Store what was computed. MISS: the lease is over (too late, or the key was written, removed or
+ * cleared meanwhile); nothing was stored. how: its conditions do not count here. */
+CACHETASTIC_API enum cachetastic_status cachetastic_fill(cachetastic *cache, const char *key,
+                                                         size_t key_len, uint64_t token,
+                                                         const void *value, size_t value_len,
+                                                         const struct cachetastic_put *how);
+
+/* Give the lease back without a value; nobody is to try within retry_ms (0 = the next one may). */
+CACHETASTIC_API enum cachetastic_status cachetastic_fail(cachetastic *cache, const char *key,
+                                                         size_t key_len, uint64_t token,
+                                                         uint64_t retry_ms);
+
+/* What a callback computed. */
+struct cachetastic_computed {
+    void *data;
+    size_t len;
+    void (*release)(void *data); /* called once the bytes are copied; NULL: nothing to free */
+    struct cachetastic_put how;  /* times and tags; zero from the start */
+};
+
+/* Compute the value of a key. 0: done; otherwise it failed. It may use the handle. */
+typedef int cachetastic_compute(void *arg, struct cachetastic_computed *out);
+
+/* All of it: read, or wait, or compute and store. OK: value is filled, a computed one too when it
+ * could not be stored any more. BUSY as above. E_COMPUTE: the callback failed, and there was no
+ * stale value to go on with. */
+CACHETASTIC_API enum cachetastic_status cachetastic_fetch(cachetastic *cache, const char *key,
+                                                          size_t key_len,
+                                                          const struct cachetastic_fetch *how,
+                                                          cachetastic_compute *compute, void *arg,
+                                                          struct cachetastic_bytes *value);
+
+/* ---- objects: a serializer is two functions ---- */
+
+struct cachetastic_serializer {
+    const char *name;
+    /* Object to bytes; *data is malloc()'s. 0: done. */
+    int (*encode)(const void *object, void **data, size_t *len);
+    /* Bytes to a new object, the caller's. 0: done. */
+    int (*decode)(const void *data, size_t len, void **object);
+};
+
+/* Objects are struct cachetastic_bytes; a decoded one is a malloc()'d block with its bytes behind
+ * it. */
+extern CACHETASTIC_API const struct cachetastic_serializer cachetastic_raw;
+/* Objects are jansson's json_t; a decoded one is the caller's reference. */
+extern CACHETASTIC_API const struct cachetastic_serializer cachetastic_json;
+
+/* E_INVALID: the serializer does not take the object, or the bytes. */
+CACHETASTIC_API enum cachetastic_status
+cachetastic_put_object(cachetastic *cache, const char *key, size_t key_len, const void *object,
+                       const struct cachetastic_serializer *serializer,
+                       const struct cachetastic_put *how);
+CACHETASTIC_API enum cachetastic_status
+cachetastic_get_object(cachetastic *cache, const char *key, size_t key_len,
+                       const struct cachetastic_serializer *serializer, void **object);
+
 /* Remaining time: 0 = no expiry. MISS: no such key. */
 CACHETASTIC_API enum cachetastic_status cachetastic_ttl(cachetastic *cache, const char *key,
                                                         size_t key_len, uint64_t *ttl_ms);

@@ -79,18 +79,19 @@ static bool grow(struct cachetastic *cache, size_t len)
 }
 
 enum cachetastic_status direct_get(struct cachetastic *cache, struct slice key,
-                                   struct cachetastic_bytes *value)
+                                   struct cachetastic_bytes *value, struct reader_value *found)
 {
     struct table_key hashed = reader_key(cache->reader, key);
     struct buf *room = &cache->value;
-    struct table_value found;
+    struct reader_value unused;
     enum reader_result result;
 
+    found = found == NULL ? &unused : found;
     do
-        result = reader_get(cache->reader, &hashed, room->data, room->cap, &found);
-    while (result == READER_TOO_LARGE && grow(cache, found.len));
+        result = reader_get(cache->reader, &hashed, room->data, room->cap, found);
+    while (result == READER_TOO_LARGE && grow(cache, found->len));
     if (result == READER_HIT) {
-        *value = (struct cachetastic_bytes){room->data, found.len};
+        *value = (struct cachetastic_bytes){room->data, found->len};
         cache->counts.direct_hits++;
         access_hit(cache->access, hashed.hash);
         return CACHETASTIC_OK;

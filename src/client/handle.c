@@ -1,5 +1,7 @@
 #include "client/handle.h"
 
+#include "common/clock.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -108,6 +110,7 @@ enum cachetastic_status cachetastic_open(const struct cachetastic_options *optio
     cache->timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS : options->timeout_ms;
     cache->want_direct = !options->no_direct;
     cache->wire.fd = -1;
+    cache->random = (clock_now_ns() ^ (uint64_t)(uintptr_t)cache) | 1;
     *out = cache;
     return CACHETASTIC_OK;
 }

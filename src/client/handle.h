@@ -4,6 +4,7 @@
  * call.c    one command and what its reply means
  * direct.c  reads from the mapped memory
  * verbs.c   get, put, delete, ...            many.c    the same for several keys at once
+ * fetch.c   one computation a key            object.c  serializers
  */
 #ifndef CLIENT_HANDLE_H
 #define CLIENT_HANDLE_H
@@ -26,6 +27,7 @@ struct cachetastic {
     struct errmsg refusal; /* why it is not mapped */
     struct buf value;      /* of direct reads */
     struct cachetastic_counts counts;
+    uint64_t random; /* of early refresh; never 0 */
     struct errmsg error;
 };
 
@@ -57,9 +59,9 @@ enum cachetastic_status call_confused(struct cachetastic *cache);
 /* direct.c. Map the cache's memory if that is wanted and allowed; not to be had is no failure. */
 enum cachetastic_status direct_attach(struct cachetastic *cache);
 void direct_detach(struct cachetastic *cache);
-/* OK, MISS, or BUSY: ask the daemon. */
+/* OK, MISS, or BUSY: ask the daemon. found (may be NULL): filled with OK. */
 enum cachetastic_status direct_get(struct cachetastic *cache, struct slice key,
-                                   struct cachetastic_bytes *value);
+                                   struct cachetastic_bytes *value, struct reader_value *found);
 
 /* Whether reads may go to the mapped memory. The first use of a handle, and the first in a child,
  * connect to find out; a failure is left to the call that follows. */

@@ -4,10 +4,11 @@
 
 #include <stdlib.h>
 
-#define MANY_MAX 65000 /* keys of one call: the daemon takes 65,536 arguments (limits.resp_args)   \
-                        */
-#define BATCH    16    /* keys on their way from memory at once */
-#define PIPELINE 1000  /* commands sent before their replies are read */
+#define MANY_MAX                                                                                   \
+    65000             /* keys of one call: the daemon takes 65,536 arguments (limits.resp_args)    \
+                       */
+#define BATCH    16   /* keys on their way from memory at once */
+#define PIPELINE 1000 /* commands sent before their replies are read */
 
 #define NOT_READ ((size_t)-1)
 
@@ -63,7 +64,7 @@ static void ask_for(struct many *many, size_t i)
 
 /* Copy a value behind those that are there. */
 static enum reader_result read_behind(struct cachetastic *cache, const struct table_key *key,
-                                      struct table_value *found)
+                                      struct reader_value *found)
 {
     struct buf *room = &cache->value;
     enum reader_result result;
@@ -79,7 +80,7 @@ static void read_one(struct many *many, const struct table_key *key, size_t i,
                      struct cachetastic_bytes *value)
 {
     struct cachetastic *cache = many->cache;
-    struct table_value found;
+    struct reader_value found;
     enum reader_result result = read_behind(cache, key, &found);
 
     if (result == READER_HIT) {

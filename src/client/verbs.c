@@ -51,7 +51,7 @@ enum cachetastic_status cachetastic_get(cachetastic *cache, const char *key, siz
     if (status != CACHETASTIC_OK)
         return status;
     if (direct_ready(cache)) {
-        status = direct_get(cache, slice_make(key, key_len), value);
+        status = direct_get(cache, slice_make(key, key_len), value, NULL);
         if (status != CACHETASTIC_BUSY)
             return status;
     }
@@ -66,7 +66,7 @@ enum cachetastic_status cachetastic_has(cachetastic *cache, const char *key, siz
     int64_t found;
 
     if (status == CACHETASTIC_OK && direct_ready(cache)) {
-        status = direct_get(cache, argv[1], &value);
+        status = direct_get(cache, argv[1], &value, NULL);
         if (status != CACHETASTIC_BUSY)
             return status;
         status = CACHETASTIC_OK;

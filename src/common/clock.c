@@ -20,9 +20,9 @@ uint64_t clock_now_ns(void)
     return read_ns(CLOCK_BOOTTIME);
 }
 
-uint64_t clock_coarse_ms(void)
+uint64_t clock_coarse_ns(void)
 {
-    return read_ns(CLOCK_MONOTONIC_COARSE) / 1000000u;
+    return read_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t clock_wall_ms(void)

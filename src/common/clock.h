@@ -7,9 +7,9 @@
 
 uint64_t clock_now_ms(void);  /* CLOCK_BOOTTIME, ms */
 uint64_t clock_now_ns(void);  /* CLOCK_BOOTTIME, ns: durations */
-/* CLOCK_MONOTONIC_COARSE, ms: a few ns a call, up to a kernel tick (10 ms) behind, and it stands
+/* CLOCK_MONOTONIC_COARSE: cheaper than the others, up to a kernel tick (10 ms) behind, and it stands
  * still in suspend. For ages only: its zero is not that of the others. */
-uint64_t clock_coarse_ms(void);
+uint64_t clock_coarse_ns(void);
 uint64_t clock_wall_ms(void); /* CLOCK_REALTIME, ms since 1970 */
 
 /* A wall time as boottime ms, read from both clocks now. Times already past give 1 (never 0,

@@ -23,7 +23,7 @@ struct reader {
     struct zone zone; /* never joined: owner 0 */
     size_t mapped;
     uint64_t beat;     /* the heartbeat last seen, */
-    uint64_t heard_at; /* and when that was, by the coarse clock */
+    uint64_t heard_at; /* and when that was, by the coarse clock, ns */
     bool dead;         /* it was too old already when it was first seen */
 };
 
@@ -127,12 +127,12 @@ struct table_key reader_key(const struct reader *reader, struct slice bytes)
 
 /* A beat not seen before is judged by the exact clock, its age from then on by the coarse one: that
  * one costs a few nanoseconds and stands still in suspend, as the master does. */
-static bool hear(struct reader *reader, uint64_t beat, uint64_t coarse_ms)
+static bool hear(struct reader *reader, uint64_t beat, uint64_t coarse_ns)
 {
     uint64_t now_ms = clock_now_ms();
 
     reader->beat = beat;
-    reader->heard_at = coarse_ms;
+    reader->heard_at = coarse_ns;
     reader->dead = beat + READER_DEAD_MS < now_ms;
     return !reader->dead;
 }
@@ -141,11 +141,11 @@ bool reader_alive(struct reader *reader)
 {
     const struct superblock *sb = reader->zone.sb;
     uint64_t beat = atomic_load_explicit(&sb->heartbeat_ms, memory_order_acquire);
-    uint64_t coarse_ms = clock_coarse_ms();
+    uint64_t coarse_ns = clock_coarse_ns();
 
     if (beat != reader->beat)
-        return hear(reader, beat, coarse_ms);
-    return !reader->dead && coarse_ms - reader->heard_at <= READER_DEAD_MS;
+        return hear(reader, beat, coarse_ns);
+    return !reader->dead && coarse_ns - reader->heard_at <= READER_DEAD_MS * UINT64_C(1000000);
 }
 
 /* Whether an entry of that sequence counts, its tags and its time apart. */
@@ -153,6 +153,8 @@ static inline enum reader_result judge(const struct zone *zone, uint64_t seq)
 {
     const struct events *ev = zone->events;
 
+    if (seq >= atomic_load_explicit(&ev->newest, memory_order_acquire))
+        return READER_HIT;
     if (seq < atomic_load_explicit(&ev->last_clear, memory_order_acquire))
         return READER_MISS;
     if (seq < atomic_load_explicit(&ev->ban_newest, memory_order_acquire) ||
@@ -178,7 +180,7 @@ static enum reader_result judge_view(const struct zone *zone, const struct entry
 
 /* What nearly every read is; false: read_any() has to look. */
 static inline bool read_plain(const struct zone *zone, const struct table_key *key, void *buf,
-                              size_t cap, struct table_value *value)
+                              size_t cap, struct reader_value *value)
 {
     struct plain p;
     uint64_t at, expiry;
@@ -187,6 +189,7 @@ static inline bool read_plain(const struct zone *zone, const struct table_key *k
         return false;
     expiry = p.w1 & ENTRY_EXPIRY_MAX;
     value->len = atomic_load_explicit(&p.entry->value_len, memory_order_relaxed);
+    value->delta_ms = 0;
     value->flags = (uint16_t)(p.w0 >> 48) & (uint16_t)~ENTRY_FLAGS_OWN;
     value->expires_ms = expiry == 0 ? 0 : zone->base_ms + expiry;
     at = p.at + ENTRY_HEADER + key->bytes.len;
@@ -206,7 +209,7 @@ static bool copy_value(const struct zone *zone, const struct entry_view *view, v
 
 /* One look at the whole chain. *whole: nothing changed meanwhile, the answer counts. */
 static enum reader_result read_once(const struct zone *zone, const struct table_key *key, void *buf,
-                                    size_t cap, struct table_value *value, bool *whole)
+                                    size_t cap, struct reader_value *value, bool *whole)
 {
     const struct stripe *stripe = layout_stripe(zone, key->hash);
     uint64_t table = atomic_load_explicit(layout_table(zone, stripe), memory_order_acquire);
@@ -220,8 +223,9 @@ static enum reader_result read_once(const struct zone *zone, const struct table_
     *whole = (version & 1) == 0;
     if (*whole && index_find(zone, &a, key, &spot, &view)) {
         result = judge_view(zone, &view);
-        *value = (struct table_value){view.expiry == 0 ? 0 : zone->base_ms + entry_soft(&view),
-                                      view.value_len, view.flags & (uint16_t)~ENTRY_FLAGS_OWN};
+        *value = (struct reader_value){view.expiry == 0 ? 0 : zone->base_ms + entry_soft(&view),
+                                       view.value_len, view.delta_ms,
+                                       view.flags & (uint16_t)~ENTRY_FLAGS_OWN};
         if (result == READER_HIT && view.value_len > cap)
             result = READER_TOO_LARGE;
         else if (result == READER_HIT)
@@ -234,7 +238,7 @@ static enum reader_result read_once(const struct zone *zone, const struct table_
 
 static enum reader_result __attribute__((noinline))
 read_any(const struct zone *zone, const struct table_key *key, void *buf, size_t cap,
-         struct table_value *value)
+         struct reader_value *value)
 {
     for (int i = 0; i < TRIES; i++) {
         bool whole;
@@ -247,7 +251,7 @@ read_any(const struct zone *zone, const struct table_key *key, void *buf, size_t
 }
 
 enum reader_result reader_get(struct reader *reader, const struct table_key *key, void *buf,
-                              size_t cap, struct table_value *value)
+                              size_t cap, struct reader_value *value)
 {
     /* The sanitizer cannot follow reads without a lock, and a reader cannot take one. */
     if (LAYOUT_LOCKED_READS || !reader_alive(reader))

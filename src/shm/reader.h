@@ -23,6 +23,14 @@ enum reader_result {
                          epoch move, being changed, or the daemon is not heard of */
 };
 
+/* What was found, beside the bytes. */
+struct reader_value {
+    uint64_t expires_ms; /* boottime; 0 = none */
+    uint32_t len;
+    uint32_t delta_ms; /* what computing it took, where it was computed under a lease */
+    uint16_t flags;    /* as in table_hit */
+};
+
 /* The daemon: a descriptor of the zone's memory that cannot be mapped writable, for another uid
  * than the memory's owner (who could open it anew). The caller closes it. ERR_SYSTEM. */
 int reader_descriptor(const struct zone *zone, struct errmsg *msg) MUST_CHECK;
@@ -39,7 +47,7 @@ struct table_key reader_key(const struct reader *reader, struct slice bytes);
  * HIT and TOO_LARGE. Expiry is exact to the millisecond. No system call where the clock needs none.
  * Locks: none. Source: bucket versions as in index.h. */
 enum reader_result reader_get(struct reader *reader, const struct table_key *key, void *buf,
-                              size_t cap, struct table_value *value);
+                              size_t cap, struct reader_value *value);
 
 /* The keys are about to be read: worth it from about four on. */
 void reader_prefetch(const struct reader *reader, const struct table_key *keys, size_t n);

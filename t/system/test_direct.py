@@ -228,6 +228,7 @@ def test_who_may_map(daemon):
 
 
 AS_USER = """
+import sys
 sys.path.insert(0, sys.argv[1])
 from test_direct import Handle
 handle = Handle(sys.argv[2], sys.argv[3])
@@ -240,7 +241,7 @@ print(handle.direct(), handle.get(b"k"))
 def test_other_users(daemon):
     def as_user(uid, cache):
         return subprocess.run(["/usr/bin/python3", "-B", "-c", AS_USER, os.path.dirname(__file__), str(daemon.socket),
-                               cache], user=uid, capture_output=True, text=True, env=os.environ).stdout
+                               cache], user=uid, stdout=subprocess.PIPE, text=True, env=os.environ).stdout
 
     for directory in daemon.socket.parents:
         if str(directory).startswith("/tmp/"):
@@ -426,3 +427,161 @@ def test_readers_under_killed_writers_and_restarts(daemon):
         reads, hits, bad, direct = map(int, reader.communicate()[0].split())
         assert bad == 0 and reads == 60000 and hits > 0 and direct > 0
     daemon.check()
+
+
+class Fetch(ctypes.Structure):
+    _fields_ = [("wait_ms", ctypes.c_uint64), ("lease_ms", ctypes.c_uint64), ("stale_ms", ctypes.c_uint64),
+                ("beta", ctypes.c_double), ("no_wait", ctypes.c_bool), ("or_compute", ctypes.c_bool),
+                ("retry_ms", ctypes.c_uint64)]
+
+
+class Fetched(ctypes.Structure):
+    _fields_ = [("value", Bytes), ("stale", ctypes.c_bool), ("token", ctypes.c_uint64),
+                ("retry_ms", ctypes.c_uint64)]
+
+
+class Computed(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("len", ctypes.c_size_t), ("release", ctypes.c_void_p), ("how", Put)]
+
+
+COMPUTE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(Computed))
+BUSY, E_COMPUTE = 2, -9
+
+
+def fetch(handle, key, compute, ttl_ms=0, **how):
+    """compute: gives the bytes, or None for a failure."""
+    def call(_, out):
+        made = compute()
+        if made is None:
+            return 1
+        call.kept = ctypes.create_string_buffer(made, len(made))
+        out[0].data = ctypes.cast(call.kept, ctypes.c_void_p)
+        out[0].len = len(made)
+        out[0].how.ttl_ms = ttl_ms
+        return 0
+
+    value = Bytes()
+    status = handle.lib.cachetastic_fetch(handle.pointer, key, ctypes.c_size_t(len(key)),
+                                          ctypes.byref(Fetch(**how)), COMPUTE(call), None, ctypes.byref(value))
+    return status, value.text() if status == OK else None
+
+
+def never():
+    raise AssertionError("computed though it is there")
+
+
+def test_fetch(handle):
+    assert fetch(handle, b"k", lambda: b"made", ttl_ms=60000) == (OK, b"made")
+    assert fetch(handle, b"k", never) == (OK, b"made")
+    assert handle.get(b"k") == (OK, b"made") and 0 < handle.ttl(b"k")[1] <= 60000
+    assert fetch(handle, b"empty", lambda: b"") == (OK, b"") and handle.get(b"empty") == (OK, b"")
+    # A failure: nothing is stored, and who asks next may try.
+    assert fetch(handle, b"bad", lambda: None)[0] == E_COMPUTE
+    assert handle.get(b"bad") == (MISS, None)
+    assert fetch(handle, b"bad", lambda: b"now") == (OK, b"now")
+    # A failure that asks for time: the next one is told.
+    assert fetch(handle, b"slow", lambda: None, retry_ms=60000)[0] == E_COMPUTE
+    assert fetch(handle, b"slow", never, no_wait=True)[0] == BUSY
+    assert fetch(handle, b"slow", lambda: b"own", no_wait=True, or_compute=True) == (OK, b"own")
+    assert handle.get(b"slow") == (MISS, None)
+
+
+def test_the_callback_may_use_the_handle(handle):
+    handle.put(b"part", b"1" * 5000)
+    assert fetch(handle, b"whole", lambda: b"<" + handle.get(b"part")[1] + b">") == (OK, b"<" + b"1" * 5000 + b">")
+
+
+def test_a_fill_after_a_delete_is_refused(handle):
+    def compute():
+        assert handle.delete(b"k") in (OK, MISS)
+        return b"old"
+
+    assert fetch(handle, b"k", compute) == (OK, b"old")
+    assert handle.get(b"k") == (MISS, None)
+
+
+def test_a_stale_value_goes_on_when_computing_fails(handle):
+    got, stale_ms = Fetched(), ctypes.c_uint64(60000)
+    begin, key = handle.lib.cachetastic_fetch_begin, b"k"
+    assert begin(handle.pointer, key, ctypes.c_size_t(1), None, ctypes.byref(got)) == MISS and got.token != 0
+    assert handle.lib.cachetastic_fill(handle.pointer, key, ctypes.c_size_t(1), ctypes.c_uint64(got.token), b"v1",
+                                       ctypes.c_size_t(2), ctypes.byref(Put(ttl_ms=50, stale_ms=60000))) == OK
+    wait_until(lambda: handle.get(key)[0] == MISS, what="the expiry")
+    assert fetch(handle, key, lambda: None, stale_ms=60000) == (OK, b"v1")
+    assert fetch(handle, key, lambda: b"v2", stale_ms=60000, ttl_ms=60000) == (OK, b"v2")
+    assert handle.get(key) == (OK, b"v2")
+
+
+def test_a_hot_key_is_refreshed_before_it_expires(daemon):
+    """Direct hits throw the dice of early refresh too."""
+    handle = Handle(daemon.socket, timeout_ms=int(5000 * SLOW))
+
+    def compute():
+        time.sleep(0.05)
+        return b"%d" % len(computed)
+
+    computed = []
+    assert fetch(handle, b"k", lambda: computed.append(1) or compute(), ttl_ms=700) == (OK, b"1")
+    began = time.monotonic()
+    while len(computed) < 2 and time.monotonic() - began < 0.65:
+        status, _ = fetch(handle, b"k", lambda: computed.append(1) or compute(), ttl_ms=60000, beta=3.0)
+        assert status == OK
+    assert len(computed) == 2, "not refreshed before its expiry"
+    assert handle.counts().direct_hits > 10
+    handle.close()
+
+
+ONE_OF_MANY = r"""
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from test_direct import Handle, fetch
+handle = Handle(sys.argv[2], timeout_ms=20000)
+def compute():
+    os.write(1, b"computed\n")
+    if sys.argv[3] == "die":
+        os.kill(os.getpid(), 9)
+    time.sleep(0.2)
+    return b"made"
+print(fetch(handle, b"k", compute, wait_ms=20000), flush=True)
+"""
+
+
+def test_many_processes_compute_once(daemon):
+    """One is killed while it holds the lease; of the others exactly one computes, and all get the value."""
+    def start(how):
+        return subprocess.Popen(["/usr/bin/python3", "-B", "-c", ONE_OF_MANY, os.path.dirname(__file__),
+                                 str(daemon.socket), how], stdout=subprocess.PIPE)
+
+    first = start("die")
+    assert first.stdout.readline() == b"computed\n"
+    others = [start("live") for _ in range(20)]
+    first.wait()
+    outputs = [process.communicate(timeout=60 * SLOW)[0] for process in others]
+    assert sum(output.count(b"computed") for output in outputs) == 1
+    assert all(output.endswith(b"(0, b'made')\n") for output in outputs), outputs
+
+
+def test_serializers(handle):
+    lib = handle.lib
+    raw = ctypes.c_char.in_dll(lib, "cachetastic_raw")
+    json = ctypes.c_char.in_dll(lib, "cachetastic_json")
+    out = ctypes.c_void_p()
+
+    def put(key, thing, serializer):
+        return lib.cachetastic_put_object(handle.pointer, key, ctypes.c_size_t(len(key)), thing,
+                                          ctypes.byref(serializer), None)
+
+    def get(key, serializer):
+        return lib.cachetastic_get_object(handle.pointer, key, ctypes.c_size_t(len(key)), ctypes.byref(serializer),
+                                          ctypes.byref(out))
+
+    assert put(b"r", ctypes.byref(Bytes.of(b"\0bytes")), raw) == OK
+    assert get(b"r", raw) == OK
+    assert ctypes.cast(out, ctypes.POINTER(Bytes))[0].text() == b"\0bytes"
+    libc = ctypes.CDLL(None)
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.free(out)
+    handle.put(b"j", b'{"a":[1,2,{"b":null}]}')
+    assert get(b"j", json) == OK
+    assert put(b"copy", out, json) == OK and handle.get(b"copy") == (OK, b'{"a":[1,2,{"b":null}]}')
+    assert get(b"r", json) == -1 and "json" in handle.error()

@@ -41,7 +41,7 @@ static void close_reader(void)
     zone_close();
 }
 
-static enum reader_result look_up(const char *key, size_t cap, struct table_value *value)
+static enum reader_result look_up(const char *key, size_t cap, struct reader_value *value)
 {
     struct table_key hashed = reader_key(reader, slice_cstr(key));
 
@@ -50,7 +50,7 @@ static enum reader_result look_up(const char *key, size_t cap, struct table_valu
 
 static enum reader_result result_of(const char *key)
 {
-    struct table_value value;
+    struct reader_value value;
 
     return look_up(key, sizeof(buf), &value);
 }
@@ -70,7 +70,7 @@ static void store(const char *key, const char *text, const struct slice *tags, u
 
 START_TEST(reads_what_is_there)
 {
-    struct table_value value;
+    struct reader_value value;
 
     ck_assert_int_eq(put("k", "value"), TABLE_STORED);
     ck_assert_int_eq(look_up("k", sizeof(buf), &value), READER_HIT);
@@ -85,7 +85,7 @@ END_TEST
 
 START_TEST(says_how_much_room_a_value_needs)
 {
-    struct table_value value;
+    struct reader_value value;
 
     ck_assert_int_eq(put("k", "value"), TABLE_STORED);
     memset(buf, '-', 8);
@@ -99,7 +99,7 @@ END_TEST
 START_TEST(reads_values_that_fill_several_slabs)
 {
     static char large[900000];
-    struct table_value value;
+    struct reader_value value;
 
     for (size_t i = 0; i < sizeof(large); i++)
         large[i] = (char)(i * 7 + i / 251);
@@ -114,7 +114,7 @@ END_TEST
 START_TEST(expiry_is_exact)
 {
     uint64_t end = clock_now_ms() + 40;
-    struct table_value value;
+    struct reader_value value;
 
     store("k", "v", NULL, 0, end, 0);
     ck_assert_int_eq(look_up("k", sizeof(buf), &value), READER_HIT);
@@ -320,7 +320,7 @@ START_TEST(never_sees_a_torn_value)
     if (writer == 0)
         overwrite();
     while (clock_now_ms() < end) {
-        struct table_value value;
+        struct reader_value value;
 
         if (look_up(hits % 2 ? "a" : "b", sizeof(buf), &value) != READER_HIT)
             continue;
