@@ -53,6 +53,8 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
         rc = cache_init(caches, caches->n);
     if (rc == ERR_OK && config->redis.enabled)
         rc = pool_create(loop, &config->redis, heritage->breaker, &caches->pool, msg);
+    if (rc == ERR_OK && caches->pool != NULL)
+        pool_keep_incarnation(caches->pool, heritage->incarnation);
     if (rc != ERR_OK) {
         for (size_t i = 0; i < caches->n; i++)
             free((char *)(uintptr_t)caches->cache[i].prefix.data);

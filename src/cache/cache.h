@@ -246,8 +246,8 @@ void caches_flushed(struct caches *caches);
 size_t caches_prefixes(const struct caches *caches, struct slice *out);
 /* Messages may have been lost: every layered cache's epoch moves. */
 void caches_distrust(struct caches *caches);
-/* Replay the journal (master): goes on until it is empty or Redis is down; call about once a
- * second. */
+/* Replay the journal (master): goes on until it is empty or Redis is down; call several
+ * times a second. */
 void caches_replay(struct caches *caches);
 struct pool *caches_pool(struct caches *caches); /* NULL without Redis */
 

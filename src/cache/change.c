@@ -201,7 +201,7 @@ static enum cache_status change_l2(struct cache *cache, struct slice key,
 
     /* Rule 11: with Redis down this is an error, never the backup's answer. A journalled key is one
      * whose state in Redis is known to be wrong: the same. */
-    if (!l2_usable(cache) || !l2_readable(cache, key)) {
+    if (!l2_usable(cache) || !l2_decides(cache, key)) {
         stat_add(cache->zone, STAT_ERRORS, 1);
         return CACHE_DOWN;
     }

@@ -100,6 +100,7 @@ static void run_done(void *arg, int status, uint64_t matched, uint64_t removed)
     enum cache_status answer = CACHE_OK;
 
     (void)matched;
+    window_whole(cache);
     if (status != ERR_OK) {
         answer = job_failed(cache, status);
     } else if (run->job->kind == JOB_CLEAR) {

@@ -6,6 +6,7 @@
 #include "cache/job.h"
 #include "common/config.h"
 #include "redis/breaker.h"
+#include "redis/incarnation.h"
 #include "shm/event.h"
 #include "shm/journal.h"
 #include "shm/scoreboard.h"
@@ -34,7 +35,10 @@ struct heritage {
     const struct config *config;
     struct scoreboard *board;
     struct journal *journal; /* NULL without Redis */
-    struct breaker *breaker; /* NULL without Redis */
+    struct journal *window; /* keys of acknowledged writes that Redis may still lose; NULL without a
+                               loss window */
+    struct breaker *breaker;         /* NULL without Redis */
+    struct incarnation *incarnation; /* NULL without Redis */
     struct jobs *jobs;
     struct events *events;                 /* telemetry */
     struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */

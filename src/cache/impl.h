@@ -8,6 +8,7 @@
  * telemetry.c  events of operations, for subscribers
  * job.c      the table of long jobs          clear.c   clears and purges
  * hold.c     several operations as one
+ * window.c   acknowledged writes that Redis may lose
  * invalidate.c  messages of other nodes, epoch, journal replay
  */
 #ifndef CACHE_IMPL_H
@@ -39,6 +40,15 @@ struct cache {
     size_t key_max;
 };
 
+/* Which tickets of the loss window were given when. Master only. */
+#define WINDOW_TICKS 64
+struct window_clock {
+    struct {
+        uint64_t at_ms, ticket;
+    } tick[WINDOW_TICKS];
+    unsigned first, n;
+};
+
 struct caches {
     const struct heritage *heritage;
     uv_loop_t *loop;
@@ -55,6 +65,12 @@ struct caches {
     uv_timer_t wait_timer;
     unsigned replaying; /* journal replays on their way */
     uint64_t replay_ticket;
+    struct window_clock window_clock;
+    uint64_t window_expired;                /* tickets up to this one are over */
+    uint64_t window_doubt, window_doubt_ms; /* the one that is being seen to, and since when */
+    uint64_t window_taken;                  /* the one whose keys the journal has */
+    uint64_t suspects_since_ms; /* since when the replay waits for them; 0 = it does not */
+    uint64_t escaped;           /* suspects that were dealt with */
     bool closing;
     bool pool_gone;
     unsigned timers; /* open */
@@ -164,9 +180,21 @@ struct buf *scratch(void);
 
 /* l2.c. Whether L2 may be asked now: the breaker allows it. */
 bool l2_usable(const struct cache *cache);
-/* Whether L2's answer for this key may be believed: not journalled, no clear under way. */
+/* Whether Redis may decide on this key: what it holds of it is not about to be removed. */
+bool l2_decides(const struct cache *cache, struct slice key);
+/* Whether L2's answer for this key may be believed: as above, and no other machine is about to
+ * remove it either. */
 bool l2_readable(const struct cache *cache, struct slice key);
 void journal_key(struct cache *cache, struct slice key);
+/* The loss window: a write of this key is on its way to Redis, which may acknowledge it and lose it
+ * all the same. */
+void window_key(struct cache *cache, struct slice key);
+/* The same of keys that nobody lists. */
+void window_whole(struct cache *cache);
+bool window_unlisted(const struct cache *cache);
+/* window.c. Once a second or oftener, by the master: let go of what is older than the window, and
+ * if the server has changed hand everything to the journal. */
+void window_tend(struct caches *caches);
 /* The DELETE (or other) message of this node about key, appended to out. */
 int encode_message(const struct cache *cache, enum message_action action, struct slice key,
                    struct buf *out) MUST_CHECK;

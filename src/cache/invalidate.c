@@ -5,7 +5,8 @@
 #include "common/log.h"
 #include "shm/ban.h"
 
-#define REPLAYS_MAX 64
+#define REPLAYS_MAX      64
+#define SUSPECTS_WAIT_MS 30000
 /* A clear of another node is believed to run for this long after each announcement. */
 #define ANNOUNCE_VALID_MS 5000
 
@@ -173,6 +174,40 @@ static void mend_distrusted(struct caches *caches)
             job_clear_distrusted(&caches->cache[i]);
 }
 
+/* Late commands of connections that were given up would run after the replay, so they are ended
+ * first (pool.h): whoever connects next does that. A server that is gone for good ends none. */
+static bool suspects_remain(struct caches *caches)
+{
+    struct incarnation *incarnation = caches->heritage->incarnation;
+    uint64_t now_ms = clock_now_ms();
+
+    if (incarnation_suspects(incarnation) == 0) {
+        caches->suspects_since_ms = 0;
+        return false;
+    }
+    if (caches->suspects_since_ms == 0)
+        caches->suspects_since_ms = now_ms;
+    if (now_ms - caches->suspects_since_ms < SUSPECTS_WAIT_MS)
+        return true;
+    log_warn("%u older connections to Redis could not be ended on the server",
+             incarnation_suspects(incarnation));
+    incarnation_acquit_all(incarnation);
+    return false;
+}
+
+/* There were more suspects than are remembered: whatever they may still write must not be read. */
+static void see_to_escaped(struct caches *caches)
+{
+    uint64_t escaped = incarnation_escaped(caches->heritage->incarnation);
+
+    if (escaped == caches->escaped)
+        return;
+    caches->escaped = escaped;
+    for (size_t i = 0; i < caches->n; i++)
+        if (caches->cache[i].l2)
+            journal_distrust(caches->heritage->journal, (unsigned)i, true);
+}
+
 void caches_replay(struct caches *caches)
 {
     static char key[UINT16_MAX + 1];
@@ -181,6 +216,10 @@ void caches_replay(struct caches *caches)
 
     if (caches->pool == NULL || caches->closing || !pool_usable(caches->pool))
         return;
+    window_tend(caches);
+    if (suspects_remain(caches))
+        return;
+    see_to_escaped(caches);
     mend_distrusted(caches);
     while (caches->replaying < REPLAYS_MAX &&
            journal_next(caches->heritage->journal, caches->replay_ticket, &number, key, &key_len,

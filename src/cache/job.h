@@ -31,6 +31,10 @@ struct job {
 struct jobs {
     struct job job[JOBS_MAX];
     _Atomic uint32_t running[JOBS_MAX]; /* by cache number: how many of its jobs run here */
+    _Atomic uint64_t
+        unlisted_until_ms[JOBS_MAX];              /* by cache number: until then Redis may lose what
+                                                     was done and is not in the loss window key by
+                                                     key: a clear, a purge, writes beyond its size */
     _Atomic uint64_t clearing_until_ms[JOBS_MAX]; /* by cache number: another node is clearing it,
                                                      believed until then (boottime) */
 };

@@ -157,6 +157,11 @@ static void read_done(struct pool_call *call, int status, const struct reply *re
         read_failed(work, status);
         return;
     }
+    if (!l2_readable(work->cache, work->key.bytes)) {
+        /* Asked when nothing spoke against it; but who answered may be another run of the server. */
+        read_absent(work);
+        return;
+    }
     value = exec_item(reply, 0);
     pttl = exec_item(reply, 1);
     if (reply->type == REPLY_ERROR || (value != NULL && value->type == REPLY_ERROR)) {

@@ -191,6 +191,7 @@ void write_send(struct work *work)
             set[4] = slice_cstr(px);
             commands[0].argc = 5;
         }
+        window_key(work->cache, work->key.bytes);
         pool_send(work->cache->set->pool, &work->call, commands, 2);
     }
     buf_fini(&name);

@@ -135,6 +135,7 @@ struct config_redis {
     bool tracking;           /* changes by clients that know nothing of us are heard of too */
     int64_t journal_entries; /* keys whose outcome in Redis is unknown, per host */
     uint64_t loss_window_ms;
+    uint64_t settle_ms; /* after a failover or restart: other machines remove what they wrote */
 };
 
 struct config_limits {

@@ -232,9 +232,10 @@ static const struct config_row rows[] = {
     {REDIS("channel", CONFIG_STRING, channel), .fallback = "cachetastic:invalidate",
      .text = "The channel of those messages. All machines that share data use the same one."},
     {REDIS("tracking", CONFIG_BOOL, tracking), .fallback = "false",
-     .text = "Whether Redis reports every key that changes, whoever changes it (CLIENT TRACKING, Redis "
-             "6): then a write by a client that knows nothing of cachetastic is seen here at once. Own "
-             "writes are reported too, so a value is read back from Redis once after each put."},
+     .text =
+         "Whether Redis reports every key that changes, whoever changes it (CLIENT TRACKING, Redis "
+         "6): then a write by a client that knows nothing of cachetastic is seen here at once. Own "
+         "writes are reported too, so a value is read back from Redis once after each put."},
     {REDIS("journal_entries", CONFIG_INT, journal_entries), .fallback = "65536", .min = 1024,
      .max = 16777216, .unit = "keys",
      .text = "How many keys are remembered whose last write to Redis has an unknown outcome. When "
@@ -242,7 +243,11 @@ static const struct config_row rows[] = {
     {REDIS("loss_window", CONFIG_TIME, loss_window_ms), .fallback = "60s", .max = HOUR,
      .unit = "ms",
      .text = "How far back acknowledged writes are taken as lost when Redis fails over or restarts "
-             "from an older state."},
+             "from an older state: they are removed there before they are read again. 0: Redis is "
+             "believed."},
+    {REDIS("settle", CONFIG_TIME, settle_ms), .fallback = "2s", .max = MINUTE, .unit = "ms",
+     .text = "How long nothing is read from Redis after such a failover or restart, so that other "
+             "machines have time to remove what they had written."},
 
     {LISTEN("address", CONFIG_STRING, address), .example = "unix:run/cachetastic.sock",
      .text = "Where to listen: \"IP:PORT\", \"[IPv6]:PORT\" or \"unix:PATH\". Required."},

@@ -151,6 +151,12 @@ static void put_daemon(struct page *page, const struct heritage *heritage)
             breaker_opened(heritage->breaker));
     put_one(page, "redis_journal_keys", "gauge", "keys whose last write in Redis is uncertain",
             journal_count(heritage->journal));
+    put_one(page, "redis_doubts_total", "counter",
+            "times Redis was another run than the one that had acknowledged writes",
+            incarnation_doubts(heritage->incarnation));
+    put_one(page, "redis_suspect_connections", "gauge",
+            "older connections with unanswered commands that Redis has not ended yet",
+            incarnation_suspects(heritage->incarnation));
     put_one(page, "redis_invalidation_confirmed", "gauge", "1 while messages of other nodes arrive",
             atomic_load(&heritage->board->invalidation));
 }

@@ -112,11 +112,15 @@ static json_t *redis_json(struct caches *caches, const struct heritage *heritage
 
     if (caches_pool(caches) == NULL)
         return json_pack("{s:b}", "configured", 0);
-    return json_pack("{s:b, s:s, s:I, s:I, s:b, s:o}", "configured", 1, "breaker",
+    return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:o}", "configured", 1, "breaker",
                      states[breaker_state(heritage->breaker)], "breaker_opened",
                      (json_int_t)breaker_opened(heritage->breaker), "journal",
-                     (json_int_t)journal_count(heritage->journal), "invalidation_confirmed",
-                     confirmed != 0, "pool", pool_json(caches_pool(caches)));
+                     (json_int_t)journal_count(heritage->journal), "loss_window",
+                     (json_int_t)(heritage->window == NULL ? 0 : journal_count(heritage->window)),
+                     "doubts", (json_int_t)incarnation_doubts(heritage->incarnation), "suspects",
+                     (json_int_t)incarnation_suspects(heritage->incarnation),
+                     "invalidation_confirmed", confirmed != 0, "pool",
+                     pool_json(caches_pool(caches)));
 }
 
 static json_t *caches_json(struct caches *caches, struct cache_stats *total)

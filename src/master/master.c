@@ -20,7 +20,7 @@
 /* Mapped readers distrust a heartbeat older than a second. */
 #define HEARTBEAT_MS 200
 
-#define REPLAY_MS 1000
+#define REPLAY_MS 200
 
 /* A worker that does not end within this time after TERM is killed. */
 #define KILL_AFTER_MS 1000

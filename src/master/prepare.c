@@ -79,6 +79,13 @@ static int make_redis_state(struct heritage *heritage, struct errmsg *msg)
                             (uint32_t)config->limits.key_bytes, &heritage->journal, msg);
     if (status != ERR_OK)
         return status;
+    if (config->redis.loss_window_ms > 0)
+        status = journal_create((uint32_t)config->redis.journal_entries,
+                                (uint32_t)config->limits.key_bytes, &heritage->window, msg);
+    if (status == ERR_OK)
+        status = incarnation_create(&heritage->incarnation, msg);
+    if (status != ERR_OK)
+        return status;
     return breaker_create((uint32_t)config->redis.breaker_failures, config->redis.breaker_open_ms,
                           &heritage->breaker, msg);
 }
@@ -149,8 +156,9 @@ void prepare_undo(struct heritage *heritage)
         jobs_destroy(heritage->jobs);
     if (heritage->breaker != NULL)
         breaker_destroy(heritage->breaker);
-    if (heritage->journal != NULL)
-        journal_destroy(heritage->journal);
+    incarnation_destroy(heritage->incarnation);
+    journal_destroy(heritage->window);
+    journal_destroy(heritage->journal);
     if (heritage->board != NULL)
         scoreboard_destroy(heritage->board);
 }

@@ -143,6 +143,8 @@ static void repair(struct master *master, unsigned slot, pid_t pid, bool suspect
     if (heritage->journal != NULL)
         journal_repair(heritage->journal, HERITAGE_OWNER(slot));
     event_repair(heritage->events, HERITAGE_OWNER(slot), slot);
+    if (heritage->window != NULL)
+        journal_repair(heritage->window, HERITAGE_OWNER(slot));
     jobs = jobs_orphan(heritage->jobs, HERITAGE_OWNER(slot));
     log_write(
         level,

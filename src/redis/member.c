@@ -4,10 +4,15 @@
 #include "common/log.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+
+/* Ended by one connection when it is ready; the next one sees to the rest. */
+#define SUSPECTS_AT_ONCE 256
 
 /* A call as written on one connection. Outlives the call when that is given up before its answer
  * comes. */
@@ -18,6 +23,7 @@ struct flight {
     unsigned commands;
     unsigned left;    /* answers still to come */
     unsigned refused; /* answers that say Redis did not run the command, and may later */
+    int64_t ends;     /* not 0: this is CLIENT KILL of the connection with this id */
     bool failed;      /* error_text holds the first error reply */
     char *error_text;
     size_t error_len;
@@ -58,6 +64,20 @@ static void end_conn(struct member *m, int why, const char *text)
 {
     m->state = MEMBER_ENDING;
     redis_conn_close(m->conn, why, text);
+}
+
+/* What was written on it and not answered may still be run: by a server that only slept, after all
+ * that happens meanwhile. */
+static void suspect(struct member *m)
+{
+    if (m->pool->incarnation != NULL)
+        incarnation_suspect(m->pool->incarnation, slice_cstr(m->run_id), m->client_id);
+}
+
+static void acquit(struct member *m, int64_t client_id)
+{
+    if (m->pool->incarnation != NULL)
+        incarnation_acquit(m->pool->incarnation, slice_cstr(m->run_id), client_id);
 }
 
 /* NULL: no memory. */
@@ -126,7 +146,7 @@ static void note_error(struct flight *f, struct slice error)
     f->error_len = error.len;
 }
 
-static void land(struct flight *f, const struct reply *last)
+static void land(struct member *m, struct flight *f, const struct reply *last)
 {
     struct reply error = {.type = REPLY_ERROR, .str = slice_make(f->error_text, f->error_len)};
     struct pool_call *call = f->call;
@@ -135,6 +155,14 @@ static void land(struct flight *f, const struct reply *last)
     /* Only what Redis did not run at all may be sent again without the caller's leave. */
     if (call != NULL && !call->repeatable)
         refused = f->refused == f->commands;
+    if (f->ends != 0) {
+        /* Not allowed to: then nothing better can be done than what a server without suspects does.
+         */
+        if (f->failed)
+            log_warn("redis %s: cannot end an older connection: %.*s", m->pool->config->server,
+                     (int)f->error_len, f->error_text != NULL ? f->error_text : "");
+        acquit(m, f->ends);
+    }
     if (call != NULL)
         pool_call_answered(call, f->failed ? &error : last, refused);
     flight_free(f);
@@ -154,10 +182,51 @@ static void on_reply(void *owner, const struct reply *reply)
     if (--f->left > 0)
         return;
     list_remove(&f->link);
-    land(f, reply);
+    if (m->suspect && list_empty(&m->flights)) {
+        m->suspect = false;
+        acquit(m, m->client_id);
+    }
+    land(m, f, reply);
 }
 
 /* --- opening and ending --- */
+
+static void end_suspect(struct member *m, int64_t client_id)
+{
+    char text[96], id[24];
+    struct flight *f = take_off(m, NULL, 1);
+    int len;
+
+    if (f == NULL)
+        return; /* it stays a suspect */
+    f->ends = client_id;
+    snprintf(id, sizeof(id), "%" PRId64, client_id);
+    len =
+        snprintf(text, sizeof(text),
+                 "*4\r\n$6\r\nCLIENT\r\n$4\r\nKILL\r\n$2\r\nID\r\n$%zu\r\n%s\r\n", strlen(id), id);
+    if (redis_conn_send(m->conn, text, (size_t)len) != ERR_OK)
+        end_conn(m, ERR_LOST, "cannot write");
+}
+
+/* Before anything else is sent to the server: who is it, and what may older connections of ours
+ * still do there? */
+static void look_around(struct member *m)
+{
+    struct incarnation *incarnation = m->pool->incarnation;
+    struct slice run_id = redis_conn_run_id(m->conn);
+    int64_t suspects[SUSPECTS_AT_ONCE];
+    size_t n;
+
+    snprintf(m->run_id, sizeof(m->run_id), "%.*s", (int)run_id.len, run_id.data);
+    m->client_id = redis_conn_client_id(m->conn);
+    m->suspect = false;
+    if (incarnation == NULL)
+        return;
+    incarnation_login(incarnation, slice_cstr(m->pool->config->server), run_id);
+    n = incarnation_list(incarnation, run_id, suspects, SUSPECTS_AT_ONCE);
+    for (size_t i = 0; i < n && m->state == MEMBER_READY; i++)
+        end_suspect(m, suspects[i]);
+}
 
 static void on_ready(void *owner)
 {
@@ -174,6 +243,7 @@ static void on_ready(void *owner)
     if (pool->down)
         log_info("redis %s: connected again", pool->config->server);
     pool->down = false;
+    look_around(m);
     pool_flush_queue(pool, m);
     /* The server is back: the others need not wait out their time. */
     for (unsigned i = 0; i < pool->n_members; i++)
@@ -244,6 +314,8 @@ static void on_closed(void *owner, int why, const char *text)
         breaker_failure(pool->breaker, clock_now_ms());
         log_down(pool, why, text);
     }
+    if (!list_empty(&m->flights))
+        suspect(m);
     rest(m);
     lose_flights(m, why == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_LOST);
     if (breaker_state(pool->breaker) != BREAKER_CLOSED)
@@ -332,6 +404,8 @@ static void give_up_calls(struct member *m, uint64_t now_ms)
             pool_due(m->pool, f->call->deadline_ms);
             continue;
         }
+        m->suspect = true;
+        suspect(m);
         pool_finish(f->call, ERR_TIMEOUT);
         f->call = NULL;
     }

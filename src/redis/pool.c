@@ -367,6 +367,11 @@ int pool_create(uv_loop_t *loop, const struct config_redis *config, struct break
     return ERR_OK;
 }
 
+void pool_keep_incarnation(struct pool *pool, struct incarnation *incarnation)
+{
+    pool->incarnation = incarnation;
+}
+
 bool pool_usable(const struct pool *pool)
 {
     return !is_refusing(pool);

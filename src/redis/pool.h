@@ -23,6 +23,7 @@
 #include "common/err.h"
 #include "common/list.h"
 #include "redis/breaker.h"
+#include "redis/incarnation.h"
 #include "redis/reply.h"
 
 #include <stdbool.h>
@@ -59,6 +60,10 @@ struct pool_command {
  * config->server is no address. */
 int pool_create(uv_loop_t *loop, const struct config_redis *config, struct breaker *breaker,
                 struct pool **out, struct errmsg *msg) MUST_CHECK;
+
+/* Record who the servers are and which connections were given up with commands unanswered; those are
+ * ended on the server before anything else is sent to it. Shared by every process, borrowed. */
+void pool_keep_incarnation(struct pool *pool, struct incarnation *incarnation);
 
 /* Queue the commands (copied; none that subscribes or monitors). config->queue_max bounds the
  * commands not yet answered. The reply that done gets is the last command's, unless an earlier one

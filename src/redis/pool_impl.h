@@ -21,7 +21,10 @@ struct member {
     struct redis_conn *conn; /* in OPENING, READY and ENDING */
     struct list flights;     /* what was written, oldest first */
     unsigned in_flight;      /* commands in it */
-    bool late; /* its oldest command is over its time; nothing arrived since that was seen */
+    bool late;       /* its oldest command is over its time; nothing arrived since that was seen */
+    char run_id[64]; /* of the server, while ready and until the connection's end was dealt with */
+    int64_t client_id;
+    bool suspect;      /* a call on it was given up, and the server may still run its commands */
     unsigned failures; /* connections opened since one was last ready */
     uint64_t reopen_ms;
 };
@@ -30,6 +33,7 @@ struct pool {
     uv_loop_t *loop;
     const struct config_redis *config;
     struct breaker *breaker;
+    struct incarnation *incarnation; /* NULL: nobody keeps it */
     struct member *members;
     unsigned n_members;
     struct list queue;    /* calls that wait for a ready member; there is none while it holds any */

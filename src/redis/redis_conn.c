@@ -13,9 +13,10 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define HOST_MAX 256
-#define PORT_MAX 8
-#define NAME     "cachetastic" /* what CLIENT LIST shows */
+#define HOST_MAX   256
+#define PORT_MAX   8
+#define RUN_ID_MAX 64
+#define NAME       "cachetastic" /* what CLIENT LIST shows */
 
 enum state { STATE_RESOLVE, STATE_CONNECT, STATE_LOGIN, STATE_READY, STATE_CLOSING };
 
@@ -39,6 +40,8 @@ struct redis_conn {
     redisAsyncContext *context;    /* NULL while there is none */
     unsigned held;                 /* the timer and the adapters that still refer to this */
     struct reply_arena arena;
+    char run_id[RUN_ID_MAX];
+    int64_t client_id;
     int why; /* the end's reason, from STATE_CLOSING on */
     char text[256];
 };
@@ -114,8 +117,23 @@ struct step {
 
 static const struct step step_auth = {"AUTH", true};
 static const struct step step_setname = {"CLIENT SETNAME", false};
+static const struct step step_id = {"CLIENT ID", false};
+static const struct step step_info = {"INFO", false};
 static const struct step step_select = {"SELECT", true};
 static const struct step step_ping = {"PING", true};
+
+/* "run_id:..." of INFO's lines. */
+static void learn_run_id(struct redis_conn *conn, const redisReply *info)
+{
+    static const char name[] = "\nrun_id:";
+    const char *at = info->type == REDIS_REPLY_STRING ? strstr(info->str, name) : NULL;
+    size_t len = at == NULL ? 0 : strcspn(at + sizeof(name) - 1, "\r\n");
+
+    if (len == 0 || len >= sizeof(conn->run_id))
+        return;
+    memcpy(conn->run_id, at + sizeof(name) - 1, len);
+    conn->run_id[len] = '\0';
+}
 
 static void on_login_reply(redisAsyncContext *context, void *arg, void *privdata)
 {
@@ -133,6 +151,10 @@ static void on_login_reply(redisAsyncContext *context, void *arg, void *privdata
         redis_conn_close(conn, ERR_REMOTE, text);
         return;
     }
+    if (step == &step_id && reply->type == REDIS_REPLY_INTEGER)
+        conn->client_id = reply->integer;
+    if (step == &step_info)
+        learn_run_id(conn, reply);
     if (step != &step_ping)
         return;
     uv_timer_stop(&conn->deadline);
@@ -169,7 +191,9 @@ static int send_login(struct redis_conn *conn)
     char db[24];
 
     if (send_auth(conn) != ERR_OK ||
-        send_step(conn, &step_setname, 3, (const char *[]){"CLIENT", "SETNAME", NAME}) != ERR_OK)
+        send_step(conn, &step_setname, 3, (const char *[]){"CLIENT", "SETNAME", NAME}) != ERR_OK ||
+        send_step(conn, &step_id, 2, (const char *[]){"CLIENT", "ID"}) != ERR_OK ||
+        send_step(conn, &step_info, 2, (const char *[]){"INFO", "server"}) != ERR_OK)
         return ERR_NOMEM;
     snprintf(db, sizeof(db), "%lld", (long long)conn->config->db);
     if (conn->config->db != 0 &&
@@ -395,6 +419,16 @@ struct redis_conn *redis_conn_open(uv_loop_t *loop, const struct config_redis *c
     if (!adopt(conn, redisAsyncConnectUnix(path)))
         end_with_last_error(conn);
     return conn;
+}
+
+struct slice redis_conn_run_id(const struct redis_conn *conn)
+{
+    return slice_cstr(conn->run_id);
+}
+
+int64_t redis_conn_client_id(const struct redis_conn *conn)
+{
+    return conn->client_id;
 }
 
 bool redis_conn_is_ready(const struct redis_conn *conn)

@@ -1,5 +1,5 @@
 /* One connection to a Redis server, from the resolution of its name to its end: connect (each
- * address of the name in turn), log in (AUTH, CLIENT SETNAME, SELECT, PING), exchange, close. Never
+ * address of the name in turn), log in (AUTH, CLIENT SETNAME and ID, INFO, SELECT, PING), exchange, close. Never
  * reconnects: that is for its owner, who opens another.
  *
  * Everything up to the answer to the PING has to happen within connect_timeout_ms; so a server that
@@ -34,6 +34,12 @@ int redis_conn_check_server(const char *server, struct errmsg *msg) MUST_CHECK;
 /* Begin. config and events are borrowed for as long as the connection lives. NULL: no memory. */
 struct redis_conn *redis_conn_open(uv_loop_t *loop, const struct config_redis *config,
                                    const struct redis_conn_events *events, void *owner) MUST_CHECK;
+
+/* Who is at the other end, once ready; borrowed. "" where the server does not say (INFO is not
+ * allowed to our user). */
+struct slice redis_conn_run_id(const struct redis_conn *conn);
+/* What the server calls this connection; 0 where it does not say. */
+int64_t redis_conn_client_id(const struct redis_conn *conn);
 
 bool redis_conn_is_ready(const struct redis_conn *conn);
 

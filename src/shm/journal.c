@@ -398,17 +398,15 @@ static bool record_new_locked(struct journal *j, uint32_t slot, uint64_t hash, u
     return true;
 }
 
-void journal_add(struct journal *journal, uint32_t owner, unsigned cache, struct slice key)
+bool journal_note(struct journal *journal, uint32_t owner, unsigned cache, struct slice key)
 {
     uint64_t hash = hash_key(journal, cache, key);
     uint32_t place = NIL;
     uint32_t slot;
     bool recorded = true;
 
-    if (key.len > journal->key_max || !lock_take(journal, owner)) {
-        journal_distrust(journal, cache, true);
-        return;
-    }
+    if (key.len > journal->key_max || !lock_take(journal, owner))
+        return false;
     slot = index_find_locked(journal, hash, cache, key, &place);
     if (slot != NIL) {
         journal->records[slot].ticket = ++journal->ticket;
@@ -418,7 +416,12 @@ void journal_add(struct journal *journal, uint32_t owner, unsigned cache, struct
         recorded = record_new_locked(journal, place, hash, cache, key);
     }
     lock_release(journal);
-    if (!recorded)
+    return recorded;
+}
+
+void journal_add(struct journal *journal, uint32_t owner, unsigned cache, struct slice key)
+{
+    if (!journal_note(journal, owner, cache, key))
         journal_distrust(journal, cache, true);
 }
 
@@ -506,6 +509,32 @@ bool journal_done(struct journal *journal, uint32_t owner, unsigned cache, struc
         record_drop_locked(journal, slot);
     lock_release(journal);
     return same;
+}
+
+uint64_t journal_ticket(struct journal *journal)
+{
+    uint64_t ticket = 0;
+
+    if (lock_take(journal, MASTER)) {
+        ticket = journal->ticket;
+        lock_release(journal);
+    }
+    return ticket;
+}
+
+uint32_t journal_trim(struct journal *journal, uint64_t ticket, uint32_t max)
+{
+    uint32_t n = 0;
+
+    if (journal_count(journal) == 0 || !lock_take(journal, MASTER))
+        return 0;
+    while (n < max && journal->oldest != NIL &&
+           journal->records[journal->oldest].ticket <= ticket) {
+        record_drop_locked(journal, journal->oldest);
+        n++;
+    }
+    lock_release(journal);
+    return n;
 }
 
 bool journal_distrusted(struct journal *journal, unsigned cache)

@@ -25,6 +25,10 @@ void journal_destroy(struct journal *journal);
  * instead. Never fails. */
 void journal_add(struct journal *journal, uint32_t owner, unsigned cache, struct slice key);
 
+/* The same without the last resort: false when the key could not be recorded. */
+bool journal_note(struct journal *journal, uint32_t owner, unsigned cache,
+                  struct slice key) MUST_CHECK;
+
 /* Whether L2 must not be read for this key: it is recorded, or its cache is distrusted. One
  * relaxed load when the cache has no record; else a few, without the lock. Very rarely true for a
  * key that is not recorded (equal hashes). cache: below 64. */
@@ -40,6 +44,12 @@ int journal_next(struct journal *journal, uint64_t after, unsigned *cache, char 
  * differs). Returns whether it was removed. */
 bool journal_done(struct journal *journal, uint32_t owner, unsigned cache, struct slice key,
                   uint64_t ticket);
+
+/* Tickets grow with time: the last one given. */
+uint64_t journal_ticket(struct journal *journal);
+/* Forget the records with a ticket of up to `ticket`, at most max of them; returns how many went.
+ * Master only. */
+uint32_t journal_trim(struct journal *journal, uint64_t ticket, uint32_t max);
 
 bool journal_distrusted(struct journal *journal, unsigned cache);
 void journal_distrust(struct journal *journal, unsigned cache, bool distrusted);

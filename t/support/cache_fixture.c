@@ -70,6 +70,11 @@ static void open_shared(struct cache_fixture *fixture, struct errmsg *msg)
     ck_assert_int_eq(journal_create((uint32_t)config->redis.journal_entries,
                                     (uint32_t)config->limits.key_bytes, &heritage->journal, msg),
                      ERR_OK);
+    if (config->redis.loss_window_ms > 0)
+        ck_assert_int_eq(journal_create((uint32_t)config->redis.journal_entries,
+                                        (uint32_t)config->limits.key_bytes, &heritage->window, msg),
+                         ERR_OK);
+    ck_assert_int_eq(incarnation_create(&heritage->incarnation, msg), ERR_OK);
     ck_assert_int_eq(breaker_create((uint32_t)config->redis.breaker_failures,
                                     config->redis.breaker_open_ms, &heritage->breaker, msg),
                      ERR_OK);
@@ -162,6 +167,8 @@ void fixture_unshare(struct cache_fixture *fixture)
     event_destroy(fixture->heritage.events);
     if (fixture->heritage.journal != NULL)
         journal_destroy(fixture->heritage.journal);
+    journal_destroy(fixture->heritage.window);
+    incarnation_destroy(fixture->heritage.incarnation);
     if (fixture->heritage.breaker != NULL)
         breaker_destroy(fixture->heritage.breaker);
 }

@@ -26,9 +26,11 @@ static void prepare_reset(int fd)
         _exit(1);
 }
 
-/* CLIENT SETNAME and PING come first on every connection. Returns the script's next answer. */
+/* CLIENT SETNAME, CLIENT ID, INFO and PING come first on every connection. Returns the script's
+ * next answer. */
 static const char *const *serve(int fd, const char *const *next)
 {
+    static const char *const greeting[] = {"+OK\r\n", ":1\r\n", "$0\r\n\r\n", "+PONG\r\n"};
     unsigned greeted = 0;
     char bytes[4096];
     ssize_t n;
@@ -37,8 +39,8 @@ static const char *const *serve(int fd, const char *const *next)
         for (ssize_t i = 0; i < n; i++) {
             if (bytes[i] != '*')
                 continue;
-            if (greeted < 2) {
-                say(fd, greeted++ == 0 ? "+OK\r\n" : "+PONG\r\n");
+            if (greeted < sizeof(greeting) / sizeof(greeting[0])) {
+                say(fd, greeting[greeted++]);
             } else if (*next != NULL && strcmp(*next, SCRIPTED_RESET) == 0) {
                 prepare_reset(fd);
                 return next + 1;

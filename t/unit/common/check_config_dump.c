@@ -62,7 +62,7 @@ static const char full[] =
     "  command_timeout = \"4s\"; attempts = 9; retry_delay = \"5ms\"; deadline = \"9s\";\n"
     "  reconnect_min = \"6s\"; reconnect_max = \"7s\"; queue = 77; breaker_failures = 8;\n"
     "  breaker_open = \"9s\"; invalidation = \"none\"; channel = \"ch\"; journal_entries = 2048;\n"
-    "  tracking = true; loss_window = \"2m\"; };\n"
+    "  tracking = true; loss_window = \"2m\"; settle = \"9s\"; };\n"
     "listen = ( { address = \"unix:/tmp/a\"; protocol = \"resp\"; cache = \"other\";\n"
     "  mode = \"0600\"; owner = \"root\"; group = \"root\"; backlog = 3; admin = true;\n"
     "  trust_users = [ \"root\" ]; trust_as = \"u\"; },\n"
