@@ -86,6 +86,8 @@ enum cachetastic_status direct_get(struct cachetastic *cache, struct slice key,
     struct reader_value unused;
     enum reader_result result;
 
+    if (direct_foreign(key))
+        return CACHETASTIC_BUSY;
     found = found == NULL ? &unused : found;
     do
         result = reader_get(cache->reader, &hashed, room->data, room->cap, found);

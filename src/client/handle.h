@@ -59,6 +59,13 @@ enum cachetastic_status call_confused(struct cachetastic *cache);
 /* direct.c. Map the cache's memory if that is wanted and allowed; not to be had is no failure. */
 enum cachetastic_status direct_attach(struct cachetastic *cache);
 void direct_detach(struct cachetastic *cache);
+/* Stored under another name than its own: such keys tell numbered keyspaces apart, which share a
+ * cache's memory. */
+static inline bool direct_foreign(struct slice key)
+{
+    return key.data[0] == '\0';
+}
+
 /* OK, MISS, or BUSY: ask the daemon. found (may be NULL): filled with OK. */
 enum cachetastic_status direct_get(struct cachetastic *cache, struct slice key,
                                    struct cachetastic_bytes *value, struct reader_value *found);

@@ -81,7 +81,8 @@ static void read_one(struct many *many, const struct table_key *key, size_t i,
 {
     struct cachetastic *cache = many->cache;
     struct reader_value found;
-    enum reader_result result = read_behind(cache, key, &found);
+    enum reader_result result =
+        direct_foreign(key->bytes) ? READER_ASK : read_behind(cache, key, &found);
 
     if (result == READER_HIT) {
         many->at[i] = cache->value.end;

@@ -56,7 +56,8 @@ void cmd_attach(struct call *call)
     call->cache = cache;
     if (!command_may(call, AUTH_READ))
         return;
-    refusal = direct_refusal(call->conn, cache);
+    refusal = call->session->db != 0 ? "a numbered keyspace is not the whole of its cache"
+                                     : direct_refusal(call->conn, cache);
     if (refusal != NULL || !alone(call)) {
         reply_error(call->out, "NODIRECT %s",
                     refusal != NULL ? refusal : "CACHETASTIC.ATTACH must be sent alone");

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+import redis
 
 from harness import ROOT, SLOW, Daemon, RedisServer, end, wait_until
 
@@ -250,6 +251,19 @@ def test_other_users(daemon):
     assert as_user(54321, "listed") == "None (0, b'v')\n"
     assert "direct_users" in as_user(54322, "listed")
     assert "direct_trust" in as_user(65534, "strict")
+
+
+def test_numbered_keyspaces_stay_apart(daemon):
+    """They share the cache's memory, under keys that begin with a zero byte."""
+    handle, client = Handle(daemon.socket), daemon.client(db=3)
+    client.set("k", "of number 3")
+    assert handle.get(b"k") == (MISS, None) and handle.get(b"\0\3k") == (MISS, None)
+    assert handle.get_many([b"\0\3k", b"k"]) == (OK, [None, None])
+    assert handle.put(b"\0\3k", b"mine") == OK and handle.get(b"\0\3k") == (OK, b"mine")
+    assert client.get("k") == b"of number 3"
+    with pytest.raises(redis.exceptions.ResponseError, match="NODIRECT"):
+        client.execute_command("CACHETASTIC.ATTACH")
+    handle.close()
 
 
 def test_a_restart_is_followed(daemon):
