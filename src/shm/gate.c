@@ -93,8 +93,13 @@ void gate_drop(struct zone *zone)
     open_gate(zone);
 }
 
+uint32_t gate_holder(const struct zone *zone)
+{
+    return atomic_load_explicit(&zone->events->gate, memory_order_acquire);
+}
+
 void gate_break(struct zone *zone, uint32_t owner)
 {
-    if (owner != 0 && atomic_load_explicit(&zone->events->gate, memory_order_acquire) == owner)
+    if (owner != 0 && gate_holder(zone) == owner)
         open_gate(zone);
 }

@@ -10,7 +10,7 @@
  * Order: the gate is taken with no stripe's lock held. Waiting is bounded (GATE_WAIT_MS). Events
  * (zone_clear(), ban_add()) take no lock: who must not cut into another's changes takes the gate
  * around them. Recovery: repair_process() opens the gate of a dead holder; the changes it had made
- * stay.
+ * stay. A living one that holds it for WATCH_HELD_MS is killed (watch.h).
  */
 #ifndef SHM_GATE_H
 #define SHM_GATE_H
@@ -31,6 +31,9 @@ bool gate_settle(struct zone *zone, unsigned stripe) MUST_CHECK;
 unsigned gate_stripe(const struct zone *zone, struct slice key);
 
 void gate_drop(struct zone *zone);
+
+/* Owner id of who holds it; 0 = nobody. */
+uint32_t gate_holder(const struct zone *zone);
 
 /* Open what a dead process held. */
 void gate_break(struct zone *zone, uint32_t owner);

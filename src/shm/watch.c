@@ -1,6 +1,7 @@
 #include "shm/watch.h"
 
 #include "shm/block.h"
+#include "shm/gate.h"
 #include "shm/lock.h"
 #include "shm/process.h"
 
@@ -10,11 +11,16 @@
  * good stays locked through this many looks in a row, which take longer than any change does. */
 #define CONFIRM_LOOKS 100000
 
+/* The stripes' locks, that of the index' blocks, and the gate. */
+#define BLOCKS  LAYOUT_STRIPES
+#define GATE    (LAYOUT_STRIPES + 1)
+#define N_LOCKS (LAYOUT_STRIPES + 2)
+
 struct watch {
     struct {
         uint32_t owner; /* seen at every look since */
         uint64_t since_ms;
-    } lock[LAYOUT_STRIPES + 1]; /* the stripes', and that of the index' blocks */
+    } lock[N_LOCKS];
 };
 
 int watch_create(struct watch **out)
@@ -30,7 +36,11 @@ void watch_destroy(struct watch *watch)
 
 static uint32_t owner_of(const struct zone *zone, uint32_t lock)
 {
-    return lock < LAYOUT_STRIPES ? lock_owner(&zone->stripes[lock]) : block_lock_owner(zone);
+    if (lock == BLOCKS)
+        return block_lock_owner(zone);
+    if (lock == GATE)
+        return gate_holder(zone);
+    return lock_owner(&zone->stripes[lock]);
 }
 
 static bool stays_locked(const struct zone *zone, uint32_t lock, uint32_t owner)
@@ -51,7 +61,7 @@ static pid_t live_pid(const struct zone *zone, uint32_t owner)
 
 pid_t watch_look(struct watch *watch, struct zone *zone, uint64_t now_ms)
 {
-    for (uint32_t i = 0; i <= LAYOUT_STRIPES; i++) {
+    for (uint32_t i = 0; i < N_LOCKS; i++) {
         uint32_t owner = owner_of(zone, i);
         pid_t pid;
 

@@ -1,4 +1,4 @@
-/* The master's look at stripe locks that are held for too long: their owner lives, so nothing is repaired, and
+/* The master's look at stripe locks, and the gate, that are held for too long: their owner lives, so nothing is repaired, and
  * everybody who needs the stripe waits. Whoever has held one for WATCH_HELD_MS is to be killed (engine decision: an owner
  * needs microseconds), and then repaired after like any dead process. */
 #ifndef SHM_WATCH_H

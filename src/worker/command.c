@@ -294,24 +294,27 @@ void command_upstream(struct call *call)
                 lower, cache_config(call->cache)->name);
 }
 
-/* Readers give up waiting for a stream of EXECs after so many tries. */
+/* Tries in one turn of the loop. */
 #define READ_TRIES 8
 
-/* A read is done again when another process' EXEC came between: it may have seen half of it. */
+/* A read is done again when another process' EXEC came between: it may have seen half of it. One
+ * that has been overtaken for longer than any holder may live answers what it sees. */
 static void run_isolated(struct call *call)
 {
     size_t mark = buf_len(call->out);
     unsigned pending = call->conn->n_pending;
+    uint32_t turn;
 
-    for (int i = 0; i < READ_TRIES; i++) {
-        uint32_t turn;
-        bool quiet = cache_look(call->cache, &turn);
-
-        buf_truncate(call->out, mark);
+    for (int i = 0; i < READ_TRIES && cache_look(call->cache, &turn); i++) {
         call->command->run(call);
-        if (!quiet || cache_same(call->cache, turn) || call->conn->n_pending != pending)
+        if (cache_same(call->cache, turn) || call->conn->n_pending != pending) {
+            call->session->again_ms = 0;
             return;
+        }
+        buf_truncate(call->out, mark);
     }
+    if (!keep_trying(call))
+        call->command->run(call);
 }
 
 void command_start(struct call *call)

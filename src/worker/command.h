@@ -118,6 +118,8 @@ void atomically(struct call *call, void (*body)(struct call *call));
 /* The cache is held by another process: call->again, or, when that has gone on for too long, an
  * error is answered. */
 void try_again(struct call *call);
+/* The same without the error: false when it has gone on for too long. */
+bool keep_trying(struct call *call);
 void transaction_init(struct transaction *transaction);
 void transaction_end(struct transaction *transaction); /* forget queue and watches */
 /* Keep a command for EXEC, and say so. */

@@ -3,11 +3,11 @@
 
 #include "common/clock.h"
 
-/* A command that finds the cache held goes on trying for so long. */
+/* A command that finds the cache held goes on trying for so long: longer than a holder lives that
+ * does not end (WATCH_HELD_MS). */
 #define PATIENCE_MS 2000
 
-/* Called again on the next turn, or, when that has gone on for too long, answered. */
-void try_again(struct call *call)
+bool keep_trying(struct call *call)
 {
     struct resp_session *session = call->session;
     uint64_t now_ms = clock_now_ms();
@@ -15,10 +15,15 @@ void try_again(struct call *call)
     if (session->again_ms == 0)
         session->again_ms = now_ms;
     call->again = now_ms - session->again_ms < PATIENCE_MS;
-    if (!call->again) {
+    if (!call->again)
         session->again_ms = 0;
+    return call->again;
+}
+
+void try_again(struct call *call)
+{
+    if (!keep_trying(call))
         reply_status(call, CACHE_BUSY);
-    }
 }
 
 static bool settle_keys(struct call *call)

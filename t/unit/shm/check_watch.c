@@ -1,4 +1,5 @@
 /* Locks that a live process does not let go of. */
+#include "shm/gate.h"
 #include "shm/lock.h"
 #include "shm/repair.h"
 #include "shm/watch.h"
@@ -9,14 +10,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A child that takes the lock of a stripe (unless none) and stops itself. */
+#define NOTHING  (-1)
+#define THE_GATE (-2)
+
+static bool hold(int stripe)
+{
+    return stripe == NOTHING || (stripe == THE_GATE ? gate_take(zone) : lock_take(zone, &zone->stripes[stripe]));
+}
+
+/* A child that takes the lock of a stripe, or the gate, or nothing, and stops itself. */
 static pid_t stopped_child(int stripe)
 {
     pid_t pid = fork();
     struct errmsg msg;
 
     if (pid == 0) {
-        if (zone_join(zone, &msg) != ERR_OK || (stripe >= 0 && !lock_take(zone, &zone->stripes[stripe])))
+        if (zone_join(zone, &msg) != ERR_OK || !hold(stripe))
             _exit(1);
         raise(SIGSTOP);
         if (stripe >= 0)
@@ -55,6 +64,21 @@ START_TEST(who_holds_a_lock_for_a_second_is_named)
 }
 END_TEST
 
+START_TEST(who_holds_the_gate_for_a_second_is_named)
+{
+    pid_t pid = stopped_child(THE_GATE);
+    struct watch *watch;
+
+    ck_assert_int_eq(watch_create(&watch), ERR_OK);
+    ck_assert_int_eq(watch_look(watch, zone, NOW), 0);
+    ck_assert_int_eq(watch_look(watch, zone, NOW + WATCH_HELD_MS), pid);
+    ck_assert_int_eq(put("k", "v"), TABLE_BUSY);
+    end_child(pid);
+    ck_assert_int_eq(put("k", "v"), TABLE_STORED);
+    watch_destroy(watch);
+}
+END_TEST
+
 START_TEST(who_let_go_in_between_is_not)
 {
     pid_t pid = stopped_child(7);
@@ -72,7 +96,7 @@ END_TEST
 
 START_TEST(ones_own_locks_and_stopped_processes_without_one_are_left_alone)
 {
-    pid_t pid = stopped_child(-1);
+    pid_t pid = stopped_child(NOTHING);
     struct watch *watch;
 
     ck_assert_int_eq(watch_create(&watch), ERR_OK);
@@ -87,6 +111,7 @@ END_TEST
 
 int main(void)
 {
-    return ZONE_SUITE("shm: watch", who_holds_a_lock_for_a_second_is_named, who_let_go_in_between_is_not,
+    return ZONE_SUITE("shm: watch", who_holds_a_lock_for_a_second_is_named,
+                      who_holds_the_gate_for_a_second_is_named, who_let_go_in_between_is_not,
                       ones_own_locks_and_stopped_processes_without_one_are_left_alone);
 }
