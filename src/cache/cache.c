@@ -57,7 +57,7 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
         pool_keep_incarnation(caches->pool, heritage->incarnation);
     if (rc != ERR_OK) {
         for (size_t i = 0; i < caches->n; i++)
-            free((char *)(uintptr_t)caches->cache[i].prefix.data);
+            keyname_fini(&caches->cache[i]);
         free(caches->cache);
         free(caches);
         return rc;
@@ -82,8 +82,7 @@ static void gone_if_done(struct caches *caches)
     if (!caches->pool_gone || caches->timers > 0)
         return;
     for (size_t i = 0; i < caches->n; i++)
-        if (caches->cache[i].prefix.len > 0)
-            free((char *)(uintptr_t)caches->cache[i].prefix.data);
+        keyname_fini(&caches->cache[i]);
     for (size_t i = 0; i < caches->n; i++)
         lease_on_ring(caches->cache[i].zone, NULL, NULL);
     buf_fini(scratch());
@@ -208,8 +207,7 @@ const char *cache_status_text(const struct cache *cache, enum cache_status statu
     case CACHE_REMOTE:
         return "Redis answered with an error";
     case CACHE_REFUSED:
-        return "not allowed on this cache (a key has at least one byte; tags need backend = "
-               "\"memory\")";
+        return "not allowed on this cache (a key has at least one byte)";
     case CACHE_NOMEM:
         return "the process has no memory left";
     case CACHE_WAIT:

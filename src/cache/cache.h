@@ -107,7 +107,7 @@ struct cache_attrs {
     uint32_t client_flags;
     uint64_t created_wall_ms;
     struct slice content_type;
-    const struct slice *tags; /* backend memory only */
+    const struct slice *tags; /* at most TABLE_TAGS_MAX */
     unsigned n_tags;
     uint32_t stale_ms; /* keep it so long beyond its expiry, for fetches that want it */
 };
@@ -198,7 +198,7 @@ enum cache_status cache_clear(struct cache *cache, struct cache_op *op);
 /* Remove every key that matches the glob: exact in L1 when this returns or pends. op->integer as
  * above. */
 enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op);
-/* Remove every entry that carries the tag. Backend memory only (else CACHE_REFUSED). */
+/* Remove every entry that carries the tag: in every layer and on every node. */
 enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op);
 
 /* Keys now in it: L1's count, or Redis' by SCAN where there is L2 (op->integer). */

@@ -38,7 +38,11 @@ static int draft_set(struct work *work, struct draft_command *draft)
                                 .client_flags = work->attrs.client_flags,
                                 .created_wall_ms = work->attrs.created_wall_ms,
                                 .value = work->value};
-    int rc = envelope_encode(&envelope, &draft->stored);
+    struct envelope_tag tags[TABLE_TAGS_MAX];
+    int rc;
+
+    tags_of(work, &envelope, tags);
+    rc = envelope_encode(&envelope, &draft->stored);
 
     add_arg(draft, buf_slice(&draft->stored));
     if (change->when == CHANGE_IF_ABSENT)
@@ -181,8 +185,11 @@ static void change_send(struct work *work)
 {
     struct draft_command draft = {0};
     struct pool_command command = {0, draft.argv};
-    int rc = draft_change(work, &draft);
+    int rc;
 
+    if (!tags_known(work, change_send, change_done))
+        return;
+    rc = draft_change(work, &draft);
     work->call.done = change_done;
     command.argc = draft.argc;
     if (rc == ERR_OK)

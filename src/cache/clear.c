@@ -81,9 +81,7 @@ static void run_progress(void *arg, uint64_t scanned, uint64_t removed)
     }
 }
 
-/* L2 still has what should be gone: nothing of this cache there is believed until a clear succeeds.
- */
-static enum cache_status job_failed(struct cache *cache, int err)
+enum cache_status job_failed(struct cache *cache, int err)
 {
     journal_distrust(cache->set->heritage->journal, cache->number, true);
     telemetry_fallback(cache, (struct slice){0});
@@ -338,14 +336,6 @@ static enum cache_status purge_tag(struct cache *cache, struct slice tag, struct
     ban_tag(cache->zone, tag);
     stat_add(cache->zone, STAT_PURGES, 1);
     return CACHE_OK;
-}
-
-enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
-{
-    uint64_t began_ns = telemetry_begin(cache);
-
-    return telemetry_end(cache, TELEMETRY_DELETE_PATTERN, tag, began_ns, op, NULL,
-                         purge_tag(cache, tag, op));
 }
 
 static void count_done(void *arg, int status, uint64_t matched, uint64_t removed)

@@ -5,6 +5,7 @@
  * write.c    cache_put, cache_delete         change.c  cache_change
  * once.c     cache_fetch, cache_fill         wait.c    waiting for another's computation
  * l2.c       the way to Redis                scan.c    walk of a cache's keys there
+ * tags.c     tags in Redis
  * telemetry.c  events of operations, for subscribers
  * job.c      the table of long jobs          clear.c   clears and purges
  * hold.c     several operations as one
@@ -29,13 +30,14 @@ struct cache {
     unsigned number;
     const struct config_cache *config;
     struct zone *zone;
-    bool l2;             /* Redis stands behind */
-    bool l1;             /* reads look in shared memory first (backends memory and layered) */
-    bool fallback;       /* without Redis, shared memory takes over (backup = "memory") */
-    struct slice prefix; /* of its keys in Redis, with the colon; owned */
-    bool escape_at;      /* a leading '@' of a key is doubled in Redis */
-    bool held;           /* by this process: cache_hold() */
-    bool mending;        /* a clear of distrusted L2 is under way (master) */
+    bool l2;                 /* Redis stands behind */
+    bool l1;                 /* reads look in shared memory first (backends memory and layered) */
+    bool fallback;           /* without Redis, shared memory takes over (backup = "memory") */
+    struct slice prefix;     /* of its keys in Redis, with the colon; owned */
+    struct slice tag_prefix; /* of its tags there; owned */
+    bool escape_at;          /* a leading '@' of a key is doubled in Redis */
+    bool held;               /* by this process: cache_hold() */
+    bool mending;            /* a clear of distrusted L2 is under way (master) */
     size_t value_max;
     size_t key_max;
 };
@@ -100,7 +102,15 @@ struct work {
     int fail;                 /* work_fail_later() */
     enum cache_status answer; /* change: what the caller will get once L1 is invalidated */
     struct cache_change change;
-    uint64_t ticket; /* replay: the journal record */
+    uint64_t ticket;  /* replay: the journal record */
+    char *tag_values; /* put: ENVELOPE_TAG_VALUE bytes for each of attrs.tags; owned */
+    struct {          /* put: what follows when they are known */
+        void (*send)(struct work *work);
+        void (*done)(struct pool_call *call, int status, const struct reply *reply);
+    } tags_next;
+    char *stored;             /* get: what Redis had, while its tags are checked; owned */
+    struct envelope envelope; /* get: points into that */
+    uint64_t expires_ms;      /* get: of it */
     struct cache_fetch how;
     bool fetching;          /* a fetch or a fill: the lease outlives a look into L2 */
     bool found;             /* fetch: a stale value is in the sink */
@@ -118,6 +128,21 @@ bool keyname_decode(const struct cache *cache, struct slice name, struct slice *
 /* The glob for SCAN that finds at least every key of the cache that can match pattern. */
 int keyname_scan_glob(const struct cache *cache, struct slice pattern, struct buf *out) MUST_CHECK;
 int keyname_init(struct cache *cache, const struct config *config) MUST_CHECK;
+void keyname_fini(struct cache *cache);
+/* Append the Redis name of a tag; its length. */
+int keyname_encode_tag(const struct cache *cache, struct slice tag, struct buf *out) MUST_CHECK;
+size_t keyname_tag_len(const struct cache *cache, struct slice tag);
+
+/* tags.c. Whether a put may be sent: true when the values of its tags in Redis are known (or it has
+ * none). Otherwise they are asked for, then send runs; or done, with what went wrong. */
+bool tags_known(struct work *work, void (*send)(struct work *work),
+                void (*done)(struct pool_call *call, int status,
+                             const struct reply *reply)) MUST_CHECK;
+/* The tags of a put with their values, for its envelope. */
+void tags_of(const struct work *work, struct envelope *envelope,
+             struct envelope_tag tags[TABLE_TAGS_MAX]);
+/* Ask whether the tags of work->envelope still have their values; read_checked() follows. */
+int tags_check(struct work *work) MUST_CHECK;
 
 /* l1.c. Read from shared memory into the sink (may be NULL): TABLE_HIT, STALE, MISS or BUSY. */
 enum table_result l1_read(struct cache *cache, const struct table_key *key, uint64_t now_ms,
@@ -148,6 +173,8 @@ void wait_ring(void *arg, uint64_t slots);
 
 /* read.c. Ask L2 for work's key; for a fetch fetch_absent() follows when it has none. */
 void read_send(struct work *work);
+/* The tags of work->envelope were asked for: what went wrong, or whether they are as they were. */
+void read_checked(struct work *work, int err, bool valid);
 void read_count(struct cache *cache, bool counts, enum counter layer, bool found);
 /* telemetry.c. work, whose began_ns is set, ends. */
 void telemetry_done(const struct work *work, enum cache_status status);
@@ -200,6 +227,9 @@ int encode_message(const struct cache *cache, enum message_action action, struct
                    struct buf *out) MUST_CHECK;
 /* Send `command` and PUBLISH of a delete of work's key, in one transaction; the reply is EXEC's. */
 void send_and_publish(struct work *work, const struct pool_command *command);
+/* The same with another message about work's key, or tag. */
+void send_with_message(struct work *work, const struct pool_command *command,
+                       enum message_action action);
 /* Reply number i inside EXEC's, or NULL when the transaction as a whole failed. */
 const struct reply *exec_item(const struct reply *reply, size_t i);
 
@@ -231,7 +261,10 @@ void job_release(struct cache *cache, struct job *job);
 bool hold_event(struct cache *cache, bool *took) MUST_CHECK;
 void hold_event_end(struct cache *cache, bool took);
 
-/* clear.c. Go on with what dead processes began. */
+/* clear.c. L2 still has what should be gone: nothing of this cache there is believed until a clear
+ * succeeds. */
+enum cache_status job_failed(struct cache *cache, int err);
+/* Go on with what dead processes began. */
 void jobs_adopt(struct caches *caches);
 /* Clear L2 of a distrusted cache (the journal overflowed, or a clear met a dead Redis). */
 void job_clear_distrusted(struct cache *cache);

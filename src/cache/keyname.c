@@ -3,6 +3,8 @@
  *   default cache          PREFIX:KEY          a leading '@' of KEY doubled
  *   another cache          PREFIX:@CACHE:KEY
  *   own redis_prefix       REDIS_PREFIX:KEY    (an Elixir neighbour's)
+ *   a tag of a cache       PREFIX:@:CACHE:TAG  no cache has an empty name
+ *   where it has its own   PREFIX:@:=REDIS_PREFIX:TAG
  *
  * An empty prefix leaves out the prefix and its colon. */
 #include "cache/impl.h"
@@ -27,8 +29,27 @@ int keyname_init(struct cache *cache, const struct config *config)
         return rc;
     }
     cache->prefix = buf_slice(&name); /* the cache owns the buffer from here */
+    name = (struct buf){0};
+    if (config->redis.prefix != NULL && config->redis.prefix[0] != '\0')
+        rc = buf_printf(&name, "%s:", config->redis.prefix);
+    if (rc == ERR_OK)
+        rc = buf_printf(&name, "@:%s%s:", own ? "=" : "",
+                        own && prefix != NULL ? prefix
+                        : own                 ? ""
+                                              : c->name);
+    cache->tag_prefix = buf_slice(&name); /* likewise */
+    if (rc != ERR_OK)
+        return rc;
     cache->escape_at = !own && cache->number == 0;
     return ERR_OK;
+}
+
+void keyname_fini(struct cache *cache)
+{
+    if (cache->prefix.len > 0)
+        free((char *)(uintptr_t)cache->prefix.data);
+    if (cache->tag_prefix.len > 0)
+        free((char *)(uintptr_t)cache->tag_prefix.data);
 }
 
 int keyname_encode(const struct cache *cache, struct slice key, struct buf *out)
@@ -44,6 +65,18 @@ int keyname_encode(const struct cache *cache, struct slice key, struct buf *out)
         memcpy(p + cache->prefix.len + at, key.data, key.len);
     buf_commit(out, cache->prefix.len + at + key.len);
     return ERR_OK;
+}
+
+size_t keyname_tag_len(const struct cache *cache, struct slice tag)
+{
+    return cache->tag_prefix.len + tag.len;
+}
+
+int keyname_encode_tag(const struct cache *cache, struct slice tag, struct buf *out)
+{
+    int rc = buf_append(out, cache->tag_prefix.data, cache->tag_prefix.len);
+
+    return rc == ERR_OK ? buf_append(out, tag.data, tag.len) : rc;
 }
 
 bool keyname_decode(const struct cache *cache, struct slice name, struct slice *key)

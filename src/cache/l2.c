@@ -71,6 +71,13 @@ int encode_message(const struct cache *cache, enum message_action action, struct
 
 void send_and_publish(struct work *work, const struct pool_command *command)
 {
+    window_key(work->cache, work->key.bytes);
+    send_with_message(work, command, MESSAGE_DELETE);
+}
+
+void send_with_message(struct work *work, const struct pool_command *command,
+                       enum message_action action)
+{
     struct cache *cache = work->cache;
     struct buf message = {0};
     struct slice multi = SLICE_LIT("MULTI"), exec = SLICE_LIT("EXEC");
@@ -78,7 +85,7 @@ void send_and_publish(struct work *work, const struct pool_command *command)
                                slice_cstr(cache->set->heritage->config->redis.channel)};
     struct pool_command commands[4] = {{1, &multi}, *command, {3, publish}, {1, &exec}};
 
-    if (encode_message(cache, MESSAGE_DELETE, work->key.bytes, &message) != ERR_OK) {
+    if (encode_message(cache, action, work->key.bytes, &message) != ERR_OK) {
         /* Without memory for the message the write must not happen either: nobody would hear of it.
          */
         buf_fini(&message);
@@ -86,7 +93,6 @@ void send_and_publish(struct work *work, const struct pool_command *command)
         return;
     }
     publish[2] = buf_slice(&message);
-    window_key(cache, work->key.bytes);
     pool_send(cache->set->pool, &work->call, commands, 4);
     buf_fini(&message);
 }

@@ -325,8 +325,6 @@ static enum cache_status fill(struct cache *cache, struct slice key, uint64_t to
     struct lease lease = {.token = token};
     struct table_key tkey;
 
-    if (status == CACHE_OK && cache->l2 && attrs->n_tags > 0)
-        status = CACHE_REFUSED;
     if (status != CACHE_OK) {
         (void)cache_fail(cache, key, token, 0, NULL);
         return write_count(cache, status);

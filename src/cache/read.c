@@ -2,6 +2,8 @@
 #include "cache/impl.h"
 #include "common/clock.h"
 
+#include <stdlib.h>
+
 /* What one reader found absent is the answer for those who waited for it; they have all been rung.
  */
 #define ABSENT_MS 100
@@ -70,7 +72,10 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
                                 .created_wall_ms = envelope->created_wall_ms};
     struct buf meta = {0};
     struct table_write write = {.value = envelope->value, .expires_ms = expires_ms};
+    struct slice tags[TABLE_TAGS_MAX];
+    struct envelope_tag tag;
     enum table_result result;
+    size_t at = 0;
 
     if (work->lease.token == 0)
         return;
@@ -83,6 +88,9 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
         return;
     }
     write.meta = buf_slice(&meta);
+    while (write.n_tags < TABLE_TAGS_MAX && envelope_next_tag(envelope, &at, &tag))
+        tags[write.n_tags++] = tag.name;
+    write.tags = tags;
     /* A blocked fill is dropped, not waited for: the value is on its way to the client anyway, and
      * the lease ends by its deadline. */
     result = lease_fill_end(work->cache->zone, &work->key, &work->lease, &write, clock_now_ms());
@@ -117,35 +125,67 @@ static void read_absent(struct work *work)
     work_end(work, CACHE_MISS);
 }
 
-static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
+/* work->envelope is what the key has. */
+static void read_give(struct work *work)
 {
     struct cache_info *info = &work->op->info;
-    struct envelope envelope;
-    uint64_t expires_ms = pttl_ms >= 0 ? work->sent_ms + (uint64_t)pttl_ms : 0;
+    const struct envelope *envelope = &work->envelope;
     char *place;
 
-    if (envelope_decode(stored, &envelope) != ERR_OK) {
-        /* Not written by us and not plain: never guess at its meaning. */
-        stat_add(work->cache->zone, STAT_ERRORS, 1);
-        read_absent(work);
-        return;
-    }
     *info = (struct cache_info){0};
-    l1_info(&envelope, info);
-    info->expires_ms = expires_ms;
-    info->value_len = envelope.value.len;
-    fill(work, &envelope, expires_ms);
+    l1_info(envelope, info);
+    info->expires_ms = work->expires_ms;
+    info->value_len = envelope->value.len;
+    fill(work, envelope, work->expires_ms);
     if (work->sink != NULL) {
         place = work->sink->place(work->sink, info);
         if (place == NULL) {
             work_end(work, CACHE_NOMEM);
             return;
         }
-        if (envelope.value.len > 0)
-            memcpy(place, envelope.value.data, envelope.value.len);
+        if (envelope->value.len > 0)
+            memcpy(place, envelope->value.data, envelope->value.len);
     }
     read_count(work->cache, work->sink != NULL, STAT_L2_HITS, true);
     work_end(work, CACHE_OK);
+}
+
+void read_checked(struct work *work, int err, bool valid)
+{
+    if (err != ERR_OK)
+        read_failed(work, err);
+    else if (!valid)
+        read_absent(work); /* purged by a tag */
+    else
+        read_give(work);
+}
+
+/* Tags are another question to Redis, and the reply is gone by then. */
+static void check_tags(struct work *work, struct slice stored)
+{
+    work->stored = malloc(stored.len);
+    if (work->stored == NULL) {
+        read_failed(work, ERR_NOMEM);
+        return;
+    }
+    memcpy(work->stored, stored.data, stored.len);
+    if (envelope_decode(slice_make(work->stored, stored.len), &work->envelope) != ERR_OK ||
+        tags_check(work) != ERR_OK)
+        read_failed(work, ERR_NOMEM);
+}
+
+static void read_found(struct work *work, struct slice stored, int64_t pttl_ms)
+{
+    work->expires_ms = pttl_ms >= 0 ? work->sent_ms + (uint64_t)pttl_ms : 0;
+    if (envelope_decode(stored, &work->envelope) != ERR_OK) {
+        /* Not written by us and not plain: never guess at its meaning. */
+        stat_add(work->cache->zone, STAT_ERRORS, 1);
+        read_absent(work);
+    } else if (work->envelope.n_tags > 0) {
+        check_tags(work, stored);
+    } else {
+        read_give(work);
+    }
 }
 
 static void read_done(struct pool_call *call, int status, const struct reply *reply)
@@ -158,7 +198,8 @@ static void read_done(struct pool_call *call, int status, const struct reply *re
         return;
     }
     if (!l2_readable(work->cache, work->key.bytes)) {
-        /* Asked when nothing spoke against it; but who answered may be another run of the server. */
+        /* Asked when nothing spoke against it; but who answered may be another run of the server.
+         */
         read_absent(work);
         return;
     }

@@ -106,6 +106,8 @@ void work_end(struct work *work, enum cache_status status)
     list_remove(&work->link);
     list_remove(&work->park);
     free(work->copy);
+    free(work->tag_values);
+    free(work->stored);
     free(work);
     if (op == NULL)
         return;

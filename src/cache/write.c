@@ -99,6 +99,8 @@ static void put_end_l1(struct work *work)
 {
     struct cache *cache = work->cache;
     struct table_write write = {.value = work->value,
+                                .tags = work->attrs.tags,
+                                .n_tags = work->attrs.n_tags,
                                 .expires_ms = work->attrs.expires_ms,
                                 .stale_ms = work->attrs.stale_ms,
                                 .delta_ms = work->fetching};
@@ -156,8 +158,10 @@ static int encode_put(struct work *work, struct buf *name, struct buf *stored, s
                                 .client_flags = work->attrs.client_flags,
                                 .created_wall_ms = work->attrs.created_wall_ms,
                                 .value = work->value};
+    struct envelope_tag tags[TABLE_TAGS_MAX];
     int rc = keyname_encode(work->cache, work->key.bytes, name);
 
+    tags_of(work, &envelope, tags);
     if (rc == ERR_OK)
         rc = envelope_encode(&envelope, stored);
     if (rc == ERR_OK)
@@ -165,7 +169,7 @@ static int encode_put(struct work *work, struct buf *name, struct buf *stored, s
     return rc;
 }
 
-void write_send(struct work *work)
+static void put_send(struct work *work)
 {
     struct buf name = {0}, stored = {0}, message = {0};
     uint64_t now_ms = clock_now_ms();
@@ -199,6 +203,12 @@ void write_send(struct work *work)
     buf_fini(&message);
     if (rc != ERR_OK)
         work_fail_later(work, rc);
+}
+
+void write_send(struct work *work)
+{
+    if (tags_known(work, put_send, put_done))
+        put_send(work);
 }
 
 static void put_begin(struct work *work)
@@ -258,8 +268,6 @@ static enum cache_status put(struct cache *cache, struct slice key, struct slice
 
     if (status != CACHE_OK)
         return write_count(cache, status);
-    if (cache->l2 && attrs->n_tags > 0)
-        return CACHE_REFUSED;
     jittered.expires_ms = write_jitter(cache, attrs->expires_ms);
     attrs = &jittered;
     if (cache->l2 && l2_usable(cache))

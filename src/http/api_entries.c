@@ -175,10 +175,6 @@ static bool read_tags(struct api_call *call, struct slice tags[TABLE_TAGS_MAX])
         api_send_error(call, 400, "an entry has at most %d tags", TABLE_TAGS_MAX);
         return false;
     }
-    if (n > 0 && cache_has_l2(call->cache)) {
-        api_send_error(call, 501, "tags need a cache with backend = \"memory\"");
-        return false;
-    }
     call->args.attrs.tags = tags;
     call->args.attrs.n_tags = n;
     return true;

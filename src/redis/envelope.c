@@ -8,7 +8,7 @@
 static const struct slice magic = SLICE_LIT("\x93"
                                             "CTE");
 
-enum field { FIELD_CONTENT_TYPE = 1, FIELD_CLIENT_FLAGS = 2, FIELD_CREATED = 3 };
+enum field { FIELD_CONTENT_TYPE = 1, FIELD_CLIENT_FLAGS = 2, FIELD_CREATED = 3, FIELD_TAG = 4 };
 
 static char *put_le(char *p, uint64_t value, unsigned bytes)
 {
@@ -42,9 +42,21 @@ static char *put_number(char *p, enum field type, uint64_t value, unsigned bytes
     return put_field(p, type, le, bytes);
 }
 
+/* The value first: it is of a fixed length. */
+static char *put_tag(char *p, const struct envelope_tag *tag)
+{
+    *p++ = FIELD_TAG;
+    p = put_le(p, ENVELOPE_TAG_VALUE + tag->name.len, 2);
+    memcpy(p, tag->value.data, ENVELOPE_TAG_VALUE);
+    p += ENVELOPE_TAG_VALUE;
+    if (tag->name.len > 0)
+        memcpy(p, tag->name.data, tag->name.len);
+    return p + tag->name.len;
+}
+
 bool envelope_needed(const struct envelope *envelope)
 {
-    return envelope->content_type.len > 0 || envelope->client_flags != 0 ||
+    return envelope->content_type.len > 0 || envelope->n_tags > 0 || envelope->client_flags != 0 ||
            slice_starts(envelope->value, magic);
 }
 
@@ -59,6 +71,8 @@ static size_t header_len(const struct envelope *envelope)
         len += FIELD_LEN + 4;
     if (envelope->created_wall_ms != 0)
         len += FIELD_LEN + 8;
+    for (unsigned i = 0; i < envelope->n_tags; i++)
+        len += FIELD_LEN + ENVELOPE_TAG_VALUE + envelope->tags[i].name.len;
     return len;
 }
 
@@ -85,6 +99,8 @@ int envelope_encode(const struct envelope *envelope, struct buf *out)
         p = put_number(p, FIELD_CLIENT_FLAGS, envelope->client_flags, 4);
     if (envelope->created_wall_ms != 0)
         p = put_number(p, FIELD_CREATED, envelope->created_wall_ms, 8);
+    for (unsigned i = 0; i < envelope->n_tags; i++)
+        p = put_tag(p, &envelope->tags[i]);
     if (envelope->value.len > 0)
         memcpy(p, envelope->value.data, envelope->value.len);
     buf_commit(out, len + envelope->value.len);
@@ -107,6 +123,11 @@ static int take_field(struct envelope *out, unsigned type, struct slice bytes)
         if (bytes.len != 8)
             return ERR_INVALID;
         out->created_wall_ms = get_le(bytes.data, 8);
+        return ERR_OK;
+    case FIELD_TAG:
+        if (bytes.len < ENVELOPE_TAG_VALUE || out->n_tags == ENVELOPE_TAGS_MAX)
+            return ERR_INVALID;
+        out->n_tags++;
         return ERR_OK;
     default:
         return ERR_OK;
@@ -150,6 +171,24 @@ int envelope_decode(struct slice stored, struct envelope *out)
     if (take_fields(&found, stored.data + FIXED_LEN, stored.data + len) != ERR_OK)
         return ERR_INVALID;
     found.value = slice_make(stored.data + len, stored.len - len);
+    found.fields = slice_make(stored.data + FIXED_LEN, len - FIXED_LEN);
     *out = found;
     return ERR_OK;
+}
+
+bool envelope_next_tag(const struct envelope *envelope, size_t *at, struct envelope_tag *out)
+{
+    while (*at < envelope->fields.len) {
+        const char *p = envelope->fields.data + *at;
+        size_t len = get_le(p + 1, 2);
+
+        *at += FIELD_LEN + len;
+        if (p[0] != FIELD_TAG)
+            continue;
+        p += FIELD_LEN;
+        out->value = slice_make(p, ENVELOPE_TAG_VALUE);
+        out->name = slice_make(p + ENVELOPE_TAG_VALUE, len - ENVELOPE_TAG_VALUE);
+        return true;
+    }
+    return false;
 }

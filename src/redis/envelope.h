@@ -17,11 +17,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define ENVELOPE_TAG_VALUE 16 /* bytes */
+#define ENVELOPE_TAGS_MAX  64
+
+/* A tag and the value that it had in Redis when this was stored. */
+struct envelope_tag {
+    struct slice name;
+    struct slice value; /* ENVELOPE_TAG_VALUE bytes */
+};
+
 struct envelope {
     struct slice content_type; /* "" = none */
     uint32_t client_flags;     /* memcached's; 0 = none */
     uint64_t created_wall_ms;  /* 0 = unknown */
     struct slice value;
+    unsigned n_tags;
+    const struct envelope_tag *tags; /* to encode; envelope_next_tag() decodes */
+    struct slice fields;             /* decoded: where they stand */
 };
 
 /* Whether storing this needs an envelope at all. The time of creation alone does not: it goes along
@@ -33,5 +45,7 @@ int envelope_encode(const struct envelope *envelope, struct buf *out) MUST_CHECK
 /* Split stored bytes; slices point into them. A corrupt envelope is ERR_INVALID: treat as a miss.
  */
 int envelope_decode(struct slice stored, struct envelope *out) MUST_CHECK;
+/* The next tag of a decoded envelope; *at: 0 for the first. False after the last. */
+bool envelope_next_tag(const struct envelope *envelope, size_t *at, struct envelope_tag *out);
 
 #endif

@@ -358,8 +358,6 @@ START_TEST(decisions_of_redis_are_not_guessed)
     api_expect(&f, 503, "PUT", K, "If-None-Match: *\r\n", "v");
     api_expect_header(&f, "Retry-After", "1");
     api_expect_error(&f, "Redis");
-    api_expect(&f, 501, "PUT", K, "Cache-Tags: a\r\n", "v");
-    api_expect_error(&f, "memory");
 }
 END_TEST
 

@@ -179,6 +179,50 @@ START_TEST(a_header_too_long_is_refused)
 }
 END_TEST
 
+START_TEST(tags_come_back)
+{
+    const struct envelope_tag tags[] = {
+        {SLICE_LIT("red"), SLICE_LIT("0123456789abcdef")},
+        {SLICE_LIT(""), SLICE_LIT("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+        {SLICE_LIT("b\0e"), SLICE_LIT("fedcba9876543210")}};
+    struct envelope got;
+    struct envelope_tag tag;
+    size_t at = 0;
+
+    encode(
+        (struct envelope){.value = SLICE_LIT("v"), .client_flags = 5, .n_tags = 3, .tags = tags});
+    ck_assert_int_eq(decode(buf_head(&stored), buf_len(&stored), &got), ERR_OK);
+    ck_assert_uint_eq(got.n_tags, 3);
+    ck_assert_uint_eq(got.client_flags, 5);
+    ck_assert(slice_eq(got.value, SLICE_LIT("v")));
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert(envelope_next_tag(&got, &at, &tag));
+        ck_assert(slice_eq(tag.name, tags[i].name));
+        ck_assert(slice_eq(tag.value, tags[i].value));
+    }
+    ck_assert(!envelope_next_tag(&got, &at, &tag));
+    for (size_t len = 5; len < buf_len(&stored) - 1; len++)
+        ck_assert_int_eq(decode(buf_head(&stored), len, &got), ERR_INVALID);
+}
+END_TEST
+
+START_TEST(tags_that_cannot_be_are_invalid)
+{
+    static const char short_value[] = "\x93"
+                                      "CTE\1\0\x0d\0\4\2\0xxv";
+    struct envelope_tag tags[ENVELOPE_TAGS_MAX + 1];
+    struct envelope got;
+
+    ck_assert_int_eq(decode(short_value, sizeof(short_value) - 1, &got), ERR_INVALID);
+    for (unsigned i = 0; i <= ENVELOPE_TAGS_MAX; i++)
+        tags[i] = (struct envelope_tag){SLICE_LIT("t"), SLICE_LIT("0123456789abcdef")};
+    encode((struct envelope){.n_tags = ENVELOPE_TAGS_MAX, .tags = tags});
+    ck_assert_int_eq(decode(buf_head(&stored), buf_len(&stored), &got), ERR_OK);
+    encode((struct envelope){.n_tags = ENVELOPE_TAGS_MAX + 1, .tags = tags});
+    ck_assert_int_eq(decode(buf_head(&stored), buf_len(&stored), &got), ERR_INVALID);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("envelope");
@@ -195,6 +239,8 @@ int main(void)
     tcase_add_test(tests, unknown_fields_are_skipped);
     tcase_add_test(tests, corrupt_is_invalid);
     tcase_add_test(tests, every_truncation);
+    tcase_add_test(tests, tags_come_back);
+    tcase_add_test(tests, tags_that_cannot_be_are_invalid);
     tcase_add_test(tests, a_header_too_long_is_refused);
     suite_add_tcase(suite, tests);
     runner = srunner_create(suite);
