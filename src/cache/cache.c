@@ -4,6 +4,7 @@
 #include "cache/impl.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "redis/keyspec.h"
 
 #include <stdlib.h>
 
@@ -46,6 +47,7 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
     caches->loop = loop;
     caches->owner = HERITAGE_OWNER(slot);
     caches->events = heritage->events;
+    list_init(&caches->learning);
     list_init(&caches->works);
     list_init(&caches->parked);
     list_init(&caches->waiting);
@@ -74,18 +76,19 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
     return ERR_OK;
 }
 
-static void gone_if_done(struct caches *caches)
+void caches_gone_if_done(struct caches *caches)
 {
     void (*gone)(void *arg) = caches->gone;
     void *arg = caches->gone_arg;
 
-    if (!caches->pool_gone || caches->timers > 0)
+    if (!caches->pool_gone || caches->timers > 0 || caches->n_own > 0)
         return;
     for (size_t i = 0; i < caches->n; i++)
         keyname_fini(&caches->cache[i]);
     for (size_t i = 0; i < caches->n; i++)
         lease_on_ring(caches->cache[i].zone, NULL, NULL);
     buf_fini(scratch());
+    keyspec_free(caches->commands);
     free(caches->cache);
     free(caches);
     gone(arg);
@@ -96,7 +99,7 @@ static void timer_closed(uv_handle_t *handle)
     struct caches *caches = handle->data;
 
     caches->timers--;
-    gone_if_done(caches);
+    caches_gone_if_done(caches);
 }
 
 static void pool_closed(void *arg)
@@ -104,7 +107,7 @@ static void pool_closed(void *arg)
     struct caches *caches = arg;
 
     caches->pool_gone = true;
-    gone_if_done(caches);
+    caches_gone_if_done(caches);
 }
 
 void caches_close(struct caches *caches, void (*gone)(void *arg), void *arg)

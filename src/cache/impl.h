@@ -7,6 +7,7 @@
  * l2.c       the way to Redis                scan.c    walk of a cache's keys there
  * tags.c     tags in Redis
  * telemetry.c  events of operations, for subscribers
+ * pass.c     commands passed on to Redis
  * job.c      the table of long jobs          clear.c   clears and purges
  * hold.c     several operations as one
  * window.c   acknowledged writes that Redis may lose
@@ -63,6 +64,11 @@ struct caches {
     struct list
         parked; /* of those, what waits for a lock or a ban slot; the timer runs while any does */
     uv_timer_t timer;
+    struct keyspec_table *commands; /* of Redis, for pass-through; NULL: not asked yet */
+    struct list learning;           /* pass.c's: commands that wait for it */
+    struct pool_call learn_call;
+    bool is_learning;
+    uint64_t n_own;      /* connections of single clients */
     struct list waiting; /* works that look again when this worker is rung */
     uv_timer_t wait_timer;
     unsigned replaying; /* journal replays on their way */
@@ -162,6 +168,9 @@ bool l1_remove(struct cache *cache, const struct table_key *key, bool *had);
  * when there was no place. */
 enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
                           struct cache_info *info);
+
+/* cache.c. When it is closing: free it once nothing of it is open. */
+void caches_gone_if_done(struct caches *caches);
 
 /* wait.c. Wait until this worker is rung, or until_ms (0 = unknown), or work->wait_until_ms; then
  * retry. */

@@ -127,6 +127,7 @@ struct config_redis {
     uint64_t deadline_ms;      /* all tries of one request together */
     uint64_t reconnect_min_ms; /* back-off between connection attempts */
     uint64_t reconnect_max_ms;
+    int64_t own_connections;   /* of single clients, per worker (pass-through) */
     int64_t queue_max;         /* commands waiting per worker; beyond: an overload error */
     uint64_t breaker_failures; /* consecutive failures that open the breaker */
     uint64_t breaker_open_ms;  /* how long it stays open before one probe */

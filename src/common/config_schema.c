@@ -216,6 +216,11 @@ static const struct config_row rows[] = {
          "jitter, up to reconnect_max."},
     {REDIS("reconnect_max", CONFIG_TIME, reconnect_max_ms), .fallback = "5s", .min = 1, .max = HOUR,
      .unit = "ms", .text = "The longest wait before a connection is opened again."},
+    {REDIS("own_connections", CONFIG_INT, own_connections), .fallback = "1024", .min = 1,
+     .max = 1000000, .unit = "connections",
+     .text =
+         "Clients of one worker that have a connection of their own to Redis: those in MULTI, "
+         "WATCH, a command that blocks, or with subscriptions there. Further ones are refused."},
     {REDIS("queue", CONFIG_INT, queue_max), .fallback = "10000", .min = 1, .max = 10000000,
      .unit = "commands",
      .text = "Commands of one worker that wait for Redis. Further ones are refused at once."},

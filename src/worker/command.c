@@ -215,8 +215,8 @@ bool command_allowed(struct call *call)
 /* A RESP2 client with subscriptions cannot tell replies from messages. */
 static bool subscribed_only(const struct call *call)
 {
-    return call->session->subscription != NULL && call->session->version == 2 &&
-           (call->command->flags & COMMAND_SUBSCRIBED_OK) == 0;
+    return (call->session->subscription != NULL || session_passes_messages(call->session)) &&
+           call->session->version == 2 && (call->command->flags & COMMAND_SUBSCRIBED_OK) == 0;
 }
 
 bool command_keys(const struct command *command, int argc, const struct slice *argv, int *first,
@@ -287,10 +287,14 @@ void command_upstream(struct call *call)
 {
     char lower[COMMAND_NAME_MAX];
 
+    if (!call->atomic && !call->session->transaction.open) {
+        cmd_pass(call);
+        return;
+    }
     command_lower(call->command, lower);
     reply_error(call->out,
-                "ERR '%s' is decided by Redis on the cache '%s', and is not passed on to it; it "
-                "works on a cache with backend = \"memory\"",
+                "ERR '%s' is decided by Redis on the cache '%s', and cannot be done in a "
+                "transaction that began on a cache in memory alone",
                 lower, cache_config(call->cache)->name);
 }
 

@@ -31,6 +31,7 @@ struct resp_session {
     struct conn *conn;
     struct resp_parser parser;
     struct resp_limits limits;
+    struct pass *pass; /* its way to Redis, for commands that are passed on; NULL: none yet */
     struct subscription *subscription; /* subscribe.c's; NULL: none */
     struct cache *cache;               /* SELECT and CACHETASTIC.USE change it */
     int version;                       /* 2 or 3 */
@@ -90,6 +91,11 @@ const struct command *command_at(size_t i); /* NULL past the end */
 /* The command's name in lower case, as Redis prints it. out: COMMAND_NAME_MAX bytes. */
 #define COMMAND_NAME_MAX 33
 void command_lower(const struct command *command, char out[COMMAND_NAME_MAX]);
+
+/* What runs instead of call->command (NULL: we have none): itself, or the way to Redis. */
+const struct command *command_pass(const struct call *call);
+/* Whether it has subscriptions in Redis. */
+bool session_passes_messages(const struct resp_session *session);
 
 /* Whether call->cache may be used so by the connection's user; false: NOPERM was answered. */
 bool command_may(struct call *call, unsigned rights);
@@ -305,6 +311,8 @@ HANDLER(type);
 HANDLER(fetch);
 HANDLER(fill);
 HANDLER(fail);
+/* command_pass.c */
+HANDLER(pass);
 /* subscribe.c */
 HANDLER(subscribe);
 HANDLER(psubscribe);

@@ -1,6 +1,7 @@
 /* Commands about the connection and the daemon. */
 #include "worker/command.h"
 
+#include "cache/pass.h"
 #include "common/auth.h"
 #include "common/clock.h"
 #include "common/units.h"
@@ -13,7 +14,8 @@ void cmd_ping(struct call *call)
 {
     if (call->argc > 2)
         reply_error(call->out, "ERR wrong number of arguments for 'ping' command");
-    else if (call->session->subscription != NULL && call->session->version == 2) {
+    else if ((call->session->subscription != NULL || session_passes_messages(call->session)) &&
+             call->session->version == 2) {
         (void)!resp_array(call->out, 2);
         reply_bulk(call->out, SLICE_LIT("pong"));
         reply_bulk(call->out, call->argc == 2 ? call->argv[1] : SLICE_LIT(""));
@@ -191,6 +193,8 @@ void cmd_reset(struct call *call)
     subscribe_end(session);
     session->db = 0;
     transaction_end(&session->transaction);
+    pass_destroy(session->pass);
+    session->pass = NULL;
     session->cache =
         caches_find(call->conn->worker->caches, slice_cstr(call->conn->listener->cache));
     (void)!resp_status(call->out, "RESET");

@@ -1,6 +1,7 @@
 /* The RESP session: bytes to commands, one connection's order kept. */
 #include "worker/command.h"
 
+#include "cache/pass.h"
 #include "common/auth.h"
 #include "common/clock.h"
 #include "worker/direct.h"
@@ -53,6 +54,7 @@ static void resp_close(struct conn *conn)
     subscribe_end(session);
     transaction_end(&session->transaction);
     keyspace_fini(session);
+    pass_destroy(session->pass);
     resp_parser_fini(&session->parser);
     free(session);
 }
@@ -70,6 +72,7 @@ static enum session_result run_one(struct resp_session *session)
     if (call.argc == 0)
         return SESSION_MORE;
     call.command = command_find(call.argv[0]);
+    call.command = command_pass(&call);
     call.out = conn_out(conn);
     /* What MULTI queues has its keys as the client wrote them: SELECT may come before it. */
     if (!session->transaction.open && !keyspace_enter(&call))

@@ -228,9 +228,15 @@ def test_select_inside_multi(daemon):
     assert daemon.client(db=3).get("k") == b"three"
 
 
-def test_what_needs_redis_says_so(daemons, redis_server):
-    daemon = daemons("--workers", "1", "--redis", f"127.0.0.1:{redis_server.port}")
+def test_a_transaction_on_a_memory_cache_ends_at_redis(daemons, redis_server):
+    """What begins on a cache in memory cannot go on in Redis; what begins there is Redis' (test_pass_through.py)."""
+    daemon = daemons(config=f'workers = 1; redis = {{{{ server = "127.0.0.1:{redis_server.port}"; }}}}; '
+                            'listen = ( {{ address = "unix:{socket}"; cache = "here"; }} ); '
+                            'caches = ( {{ name = "here"; memory = "8M"; backend = "memory"; }} );')
     c = daemon.client(single_connection_client=True)
-    for command in (["MULTI"], ["WATCH", "k"], ["SCAN", "0"], ["RENAME", "a", "b"], ["EVAL", "return 1", "0"],
-                    ["EXPIRE", "k", "1", "NX"], ["SCRIPT", "EXISTS", "x"]):
-        assert "decided by Redis" in error_of(c.execute_command, *command)
+    c.execute_command("MULTI")
+    c.execute_command("CACHETASTIC.USE", "default")
+    c.execute_command("SET", "k", "v")
+    reply = c.execute_command("EXEC")
+    assert "decided by Redis" in str(reply[1])
+    assert redis_server.client().keys("*") == []
