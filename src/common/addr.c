@@ -1,5 +1,7 @@
 #include "common/addr.h"
 
+#include <stdlib.h>
+
 #include "common/units.h"
 
 #include <arpa/inet.h>
@@ -108,4 +110,45 @@ bool addr_is_loopback(const struct addr *addr)
     if (addr->sock.sa.sa_family != AF_INET6)
         return false;
     return IN6_IS_ADDR_LOOPBACK(in6) || (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == 127);
+}
+
+/* An IP literal as 16 bytes, IPv4 mapped into IPv6. False: it is none. */
+static bool ip_bytes(const char *text, unsigned char out[16], bool *v4)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+    *v4 = inet_pton(AF_INET, text, out + 12) == 1;
+    if (*v4)
+        memcpy(out, mapped, sizeof(mapped));
+    return *v4 || inet_pton(AF_INET6, text, out) == 1;
+}
+
+int addr_in_net(const char *address, const char *net)
+{
+    unsigned char a[16], n[16];
+    char text[INET6_ADDRSTRLEN];
+    const char *slash = strchr(net, '/');
+    size_t len = slash == NULL ? strlen(net) : (size_t)(slash - net);
+    unsigned long bits = 128;
+    bool v4, ignored;
+    char *end;
+
+    if (len >= sizeof(text))
+        return -1;
+    memcpy(text, net, len);
+    text[len] = '\0';
+    if (!ip_bytes(text, n, &v4))
+        return -1;
+    if (slash != NULL) {
+        bits = strtoul(slash + 1, &end, 10);
+        if (slash[1] < '0' || slash[1] > '9' || *end != '\0' || bits > (v4 ? 32 : 128))
+            return -1;
+        bits += v4 ? 96 : 0;
+    }
+    if (!ip_bytes(address, a, &ignored))
+        return 0;
+    for (size_t i = 0; i < bits; i++)
+        if (((a[i / 8] ^ n[i / 8]) >> (7 - i % 8) & 1) != 0)
+            return 0;
+    return 1;
 }

@@ -36,6 +36,11 @@ int addr_parse(const char *text, struct addr *out, struct errmsg *msg) MUST_CHEC
 int addr_split(const char *text, char host[ADDR_HOST_MAX], uint16_t *port,
                struct errmsg *msg) MUST_CHECK;
 
+/* Whether an IP literal lies in a net ("10.0.0.0/8", "::1", without a length the one address):
+ * 1, 0, or -1 when the net is written wrong. An IPv4 address mapped into IPv6 counts as what it is.
+ */
+int addr_in_net(const char *address, const char *net);
+
 bool addr_is_unix(const struct addr *addr);
 /* 127.0.0.0/8 or ::1; also the former mapped into IPv6. */
 bool addr_is_loopback(const struct addr *addr);

@@ -174,6 +174,8 @@ struct config {
     char *access_log; /* of the site; "" = none */
     char *access_log_format;
     int64_t access_log_sample;
+    char *trusted_proxies[CONFIG_MAX_NAMES];
+    size_t n_trusted_proxies;
     bool huge_pages;
     bool mlock;
     int64_t databases; /* SELECT takes numbers below */

@@ -121,6 +121,18 @@ static int check_token(struct config_work *work)
     return ERR_OK;
 }
 
+static int check_trusted(struct config_work *work)
+{
+    const struct config *config = work->config;
+
+    for (size_t i = 0; i < config->n_trusted_proxies; i++)
+        if (addr_in_net("0.0.0.0", config->trusted_proxies[i]) < 0)
+            return config_fault(work, SCOPE_TOP, config_row_find(SCOPE_TOP, "trusted_proxies"), 0,
+                                "\"%s\" is no address and no net: write 10.0.0.0/8 or ::1",
+                                config->trusted_proxies[i]);
+    return ERR_OK;
+}
+
 static int check_access_log(struct config_work *work)
 {
     struct slice bad;
@@ -147,6 +159,8 @@ static int check_top(struct config_work *work)
         rc = check_token(work);
     if (rc == ERR_OK)
         rc = check_access_log(work);
+    if (rc == ERR_OK)
+        rc = check_trusted(work);
     return rc;
 }
 

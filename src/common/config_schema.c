@@ -71,6 +71,12 @@ static const struct config_row rows[] = {
              "$agent. Bytes that are not printable ASCII, quotes and backslashes appear as \\xHH."},
     {TOP("access_log_sample", CONFIG_INT, access_log_sample), .fallback = "1", .min = 1,
      .max = 1000000, .unit = "requests", .text = "Log one in so many requests."},
+    {TOP("trusted_proxies", CONFIG_STRINGS, trusted_proxies), .fallback = "",
+     .max = CONFIG_MAX_NAMES, .unit = "addresses",
+     .count_offset = offsetof(struct config, n_trusted_proxies),
+     .text = "Addresses and nets (\"10.0.0.0/8\", \"::1\") of proxies in front of a site: their "
+             "X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are believed and passed on. "
+             "Clients of a unix socket are trusted likewise, nobody else."},
     {TOP("huge_pages", CONFIG_BOOL, huge_pages), .fallback = "false",
      .text = "Keep the caches in pages of 2 MiB: reads of a large cache get faster. Where the "
              "kernel does not give them, the log says so and the caches are in ordinary ones."},

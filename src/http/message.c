@@ -81,12 +81,13 @@ bool message_host_valid(struct slice text)
     return digits <= 5;
 }
 
-static int append_host(struct slice host, struct buf *key)
+static int append_host(struct slice host, bool https, struct buf *key)
 {
+    struct slice port = https ? SLICE_LIT(":443") : SLICE_LIT(":80");
     char *to;
 
-    if (host.len > 3 && memcmp(host.data + host.len - 3, ":80", 3) == 0)
-        host.len -= 3;
+    if (host.len > port.len && memcmp(host.data + host.len - port.len, port.data, port.len) == 0)
+        host.len -= port.len;
     else if (host.len > 1 && host.data[host.len - 1] == ':')
         host.len--;
     to = buf_reserve(key, host.len);
@@ -162,16 +163,41 @@ static int append_query(struct slice query, char *const *ignore, size_t n_ignore
     return status;
 }
 
-int message_key(struct slice host, struct slice path, struct slice query, char *const *ignore,
-                size_t n_ignore, bool sort, struct buf *key)
+bool message_page_of(struct slice url, struct message_page *page)
 {
-    int status = buf_append(key, "http://", 7);
+    size_t scheme = 7;
+    const char *slash, *mark;
+
+    *page =
+        (struct message_page){.https = url.len > 8 && strncasecmp(url.data, "https://", 8) == 0};
+    if (page->https)
+        scheme = 8;
+    else if (url.len < 8 || strncasecmp(url.data, "http://", 7) != 0)
+        return false;
+    url = slice_make(url.data + scheme, url.len - scheme);
+    slash = memchr(url.data, '/', url.len);
+    if (slash == NULL)
+        return false;
+    page->host = slice_make(url.data, (size_t)(slash - url.data));
+    page->path = slice_make(slash, url.len - page->host.len);
+    mark = memchr(page->path.data, '?', page->path.len);
+    if (mark != NULL) {
+        page->query = slice_make(mark + 1, page->path.len - (size_t)(mark - page->path.data) - 1);
+        page->path.len = (size_t)(mark - page->path.data);
+    }
+    return message_host_valid(page->host);
+}
+
+int message_key(const struct message_page *page, char *const *ignore, size_t n_ignore, bool sort,
+                struct buf *key)
+{
+    int status = page->https ? buf_append(key, "https://", 8) : buf_append(key, "http://", 7);
 
     if (status == ERR_OK)
-        status = append_host(host, key);
+        status = append_host(page->host, page->https, key);
     if (status == ERR_OK)
-        status = buf_append(key, path.data, path.len);
-    if (status == ERR_OK && query.data != NULL)
-        status = append_query(query, ignore, n_ignore, sort, key);
+        status = buf_append(key, page->path.data, page->path.len);
+    if (status == ERR_OK && page->query.data != NULL)
+        status = append_query(page->query, ignore, n_ignore, sort, key);
     return status;
 }

@@ -18,11 +18,20 @@ int message_line(struct buf *out, struct slice name, struct slice value) MUST_CH
  * underscores, brackets and colons of an IPv6 literal. */
 bool message_host_valid(struct slice text);
 
-/* The key of a page: "http://HOST/PATH?QUERY", the host in lower case and without ":80". ignore:
- * query: data NULL where the target has no '?'. ignore: globs of query parameters left out; sort:
- * the rest in order. Source: RFC 9110 section 4.2.3 for the host; the path is taken as it is, so
- * that key and origin never differ. */
-int message_key(struct slice host, struct slice path, struct slice query, char *const *ignore,
-                size_t n_ignore, bool sort, struct buf *key) MUST_CHECK;
+/* What makes the address of a page. */
+struct message_page {
+    bool https; /* how the client came, as far as is known */
+    struct slice host, path;
+    struct slice query; /* data NULL where the target has no '?' */
+};
+
+/* Take "http://HOST/PATH?QUERY", or https, apart. False: it is no such address. */
+bool message_page_of(struct slice url, struct message_page *page);
+
+/* The key of a page: its address, the host in lower case and without the scheme's own port. ignore:
+ * globs of query parameters left out; sort: the rest in order. Source: RFC 9110 section 4.2.3 for
+ * the host; the path is taken as it is, so that key and origin never differ. */
+int message_key(const struct message_page *page, char *const *ignore, size_t n_ignore, bool sort,
+                struct buf *key) MUST_CHECK;
 
 #endif

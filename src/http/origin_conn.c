@@ -347,7 +347,13 @@ static void check_list(struct list *conns, uint64_t now_ms)
     LIST_EACH_SAFE (node, next, conns) {
         struct origin_conn *conn = LIST_ENTRY(node, struct origin_conn, link);
 
-        if (now_ms < conn->deadline_ms || (conn->exchange != NULL && conn->exchange->paused))
+        bool over =
+            now_ms >= conn->deadline_ms && (conn->exchange == NULL || !conn->exchange->paused);
+        /* Seen twice: after a time without the processor what has come is looked at first. */
+        bool late = over && conn->late;
+
+        conn->late = over;
+        if (!late)
             continue;
         if (conn->exchange == NULL)
             origin_conn_close(conn);

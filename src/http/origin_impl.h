@@ -70,7 +70,8 @@ struct origin_conn {
     uint64_t deadline_ms; /* of what is waited for now */
     const char *waits_for;
     size_t unsent; /* given to libuv and not written */
-    bool connected, reused, reading, done, closing;
+    bool connected, reused, reading, closing;
+    bool late; /* past its deadline at the last look */
 };
 
 /* origin_server.c */

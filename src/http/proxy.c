@@ -5,6 +5,7 @@
 #include "common/glob.h"
 #include "http/accesslog.h"
 #include "http/route.h"
+#include "http/trust.h"
 
 #include <stdlib.h>
 
@@ -165,6 +166,9 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->origin = NULL;
     exchange->cache_text[0] = '\0';
     list_init(&exchange->link);
+    exchange->trusted = trust_covers(proxy->heritage->config, exchange->peer);
+    exchange->https =
+        exchange->trusted && slice_ieq(field_get(exchange->fields, "X-Forwarded-Proto"), "https");
 }
 
 static struct slice host_of(const struct proxy_exchange *exchange)
@@ -229,6 +233,7 @@ static enum proxy_result pass(struct proxy_exchange *exchange, const char *why)
 static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *exchange)
 {
     const struct http1_request *request = exchange->request;
+    struct message_page page;
     size_t route;
     const char *why;
     int status;
@@ -243,8 +248,11 @@ static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *excha
     if (route == proxy->n_routes)
         return proxy_fail(exchange, 404, "no route is for this host and path");
     exchange->route = &proxy->routes[route];
-    if (route_key(exchange->route->config, host_of(exchange), request->path, query_of(request),
-                  &exchange->key) != ERR_OK)
+    page = (struct message_page){.https = exchange->https,
+                                 .host = host_of(exchange),
+                                 .path = request->path,
+                                 .query = query_of(request)};
+    if (route_key(exchange->route->config, &page, &exchange->key) != ERR_OK)
         return proxy_fail(exchange, 503, "no memory for this request");
     exchange->page_len = buf_len(&exchange->key);
     if (slice_eq(request->method_name, SLICE_LIT("PURGE")))

@@ -52,7 +52,8 @@ struct proxy_exchange {
     size_t page_len;      /* how much of it is the page's */
     struct buf names;     /* of the selecting fields; empty: not a variant */
     uint64_t generation;
-    struct buf found; /* a stored object that may be stale */
+    struct buf found;    /* a stored object that may be stale */
+    bool trusted, https; /* the peer is one of trusted_proxies; its client came so */
     bool has_found, cacheable, head_only, coalesced, woken;
     unsigned looks;
     const char *forward; /* why the origin is asked, for Cache-Status */

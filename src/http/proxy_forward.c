@@ -1,5 +1,6 @@
 /* The request that the origin gets (RFC 9110 section 7.6). */
 #include "http/proxy_impl.h"
+#include "http/trust.h"
 
 #include <stdlib.h>
 
@@ -49,27 +50,42 @@ static int add_fields(struct flight *flight, const struct proxy_exchange *exchan
     return status;
 }
 
-/* "127.0.0.1:4711" and "[::1]:4711" without the port. */
-static struct slice peer_address(const char *peer)
+/* The chain of addresses that a trusted proxy told of grows by its own. */
+static int add_forwarded_for(struct flight *flight, const struct proxy_exchange *exchange)
 {
-    const char *colon = strrchr(peer, ':');
-    struct slice address = slice_make(peer, colon == NULL ? strlen(peer) : (size_t)(colon - peer));
+    struct slice address = trust_address(exchange->peer);
+    struct field_walk walk = field_walk(exchange->fields, "X-Forwarded-For");
+    struct buf chain = {0};
+    struct slice element;
+    int status = ERR_OK;
 
-    if (address.len > 2 && address.data[0] == '[')
-        address = slice_make(address.data + 1, address.len - 2);
-    return address;
+    while (exchange->trusted && status == ERR_OK && field_next(&walk, &element)) {
+        status = buf_append(&chain, element.data, element.len);
+        if (status == ERR_OK)
+            status = buf_append(&chain, ", ", 2);
+    }
+    if (status == ERR_OK)
+        status = buf_append(&chain, address.data, address.len);
+    if (status == ERR_OK)
+        status = add_line(&flight->request, "X-Forwarded-For", buf_slice(&chain));
+    buf_fini(&chain);
+    return status;
 }
 
 static int add_forwarded(struct flight *flight, const struct proxy_exchange *exchange,
                          struct slice host)
 {
+    struct slice told = field_get(exchange->fields, "X-Forwarded-Host");
     struct buf *out = &flight->request;
     int status = add_line(out, "Via", SLICE_LIT("1.1 " MESSAGE_NAME));
 
     if (status == ERR_OK)
-        status = add_line(out, "X-Forwarded-For", peer_address(exchange->peer));
+        status = add_forwarded_for(flight, exchange);
     if (status == ERR_OK)
-        status = add_line(out, "X-Forwarded-Proto", SLICE_LIT("http"));
+        status = add_line(out, "X-Forwarded-Proto",
+                          exchange->https ? SLICE_LIT("https") : SLICE_LIT("http"));
+    if (exchange->trusted && told.len > 0)
+        host = told;
     return status == ERR_OK ? add_line(out, "X-Forwarded-Host", host) : status;
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "http/route.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -209,53 +210,45 @@ static void forget(struct flight *flight, struct slice key)
         free(storing);
 }
 
-/* "http://HOST/" of the page. */
+/* "http://HOST" of the page. */
 static struct slice site_of(const struct flight *flight)
 {
     const char *start = buf_head(&flight->key);
-    const char *slash = memchr(start + 7, '/', flight->page_len - 7);
+    size_t scheme = start[4] == 's' ? 8 : 7;
+    const char *slash = memchr(start + scheme, '/', flight->page_len - scheme);
 
     return slice_make(start, slash == NULL ? flight->page_len : (size_t)(slash - start));
 }
 
-/* The page that a Location names, when it is one of this site's. */
-static void forget_location(struct flight *flight, struct slice location)
+/* The key of the page that a Location names; false: it is not one of this site's. */
+static bool location_key(const struct flight *flight, struct slice location, struct buf *key)
 {
     struct slice site = site_of(flight);
+    struct slice page = slice_make(buf_head(&flight->key), flight->page_len);
+    struct message_page target;
+    const char *mark;
+
+    if (message_page_of(location, &target))
+        return route_key(flight->route->config, &target, key) == ERR_OK &&
+               slice_starts(buf_slice(key), site) && buf_head(key)[site.len] == '/';
+    if (location.data[0] == '/')
+        return buf_append(key, site.data, site.len) == ERR_OK &&
+               buf_append(key, location.data, location.len) == ERR_OK;
+    /* Relative to the folder of the request's path. */
+    mark = memchr(page.data, '?', page.len);
+    page.len = mark == NULL ? page.len : (size_t)(mark - page.data);
+    while (page.len > site.len && page.data[page.len - 1] != '/')
+        page.len--;
+    return buf_append(key, page.data, page.len) == ERR_OK &&
+           buf_append(key, location.data, location.len) == ERR_OK;
+}
+
+static void forget_location(struct flight *flight, struct slice location)
+{
     struct buf key = {0};
-    const char *slash;
 
-    if (location.len == 0)
-        return;
-    if (location.len > 7 && strncasecmp(location.data, "http://", 7) == 0) {
-        slash = memchr(location.data + 7, '/', location.len - 7);
-        if (slash == NULL ||
-            message_key(slice_make(location.data + 7, (size_t)(slash - location.data) - 7),
-                        slice_make("", 0), slice_make(NULL, 0), NULL, 0, false, &key) != ERR_OK ||
-            !slice_eq(buf_slice(&key), site)) {
-            buf_fini(&key);
-            return;
-        }
-        location = slice_make(slash, location.len - (size_t)(slash - location.data));
-        buf_truncate(&key, 0);
-    }
-    if (location.data[0] == '/') {
-        if (buf_append(&key, site.data, site.len) == ERR_OK &&
-            buf_append(&key, location.data, location.len) == ERR_OK)
-            forget(flight, buf_slice(&key));
-    } else {
-        /* Relative to the folder of the request's path. */
-        size_t len = flight->page_len;
-        const char *page = buf_head(&flight->key);
-        const char *mark = memchr(page, '?', len);
-
-        len = mark == NULL ? len : (size_t)(mark - page);
-        while (len > site.len && page[len - 1] != '/')
-            len--;
-        if (buf_append(&key, page, len) == ERR_OK &&
-            buf_append(&key, location.data, location.len) == ERR_OK)
-            forget(flight, buf_slice(&key));
-    }
+    if (location.len > 0 && location_key(flight, location, &key))
+        forget(flight, buf_slice(&key));
     buf_fini(&key);
 }
 

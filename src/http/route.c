@@ -2,7 +2,6 @@
 
 #include "common/addr.h"
 #include "common/glob.h"
-#include "http/message.h"
 
 static bool host_fits(const struct config_route *route, struct slice host)
 {
@@ -41,39 +40,23 @@ size_t route_find(const struct config *config, struct slice host, struct slice p
     return i;
 }
 
-int route_key(const struct config_route *route, struct slice host, struct slice path,
-              struct slice query, struct buf *key)
+int route_key(const struct config_route *route, const struct message_page *page, struct buf *key)
 {
-    return message_key(host, path, query, route->ignore_query, route->n_ignore_query,
-                       route->sort_query, key);
+    return message_key(page, route->ignore_query, route->n_ignore_query, route->sort_query, key);
 }
 
 int route_url_key(const struct config *config, const char *cache, struct slice url, struct buf *key,
                   const struct config_route **route)
 {
-    struct slice host, path, query = {0};
-    const char *slash, *mark;
+    struct message_page page;
     size_t i;
 
     *route = NULL;
-    if (url.len < 8 || strncasecmp(url.data, "http://", 7) != 0)
+    if (!message_page_of(url, &page))
         return ERR_INVALID;
-    url = slice_make(url.data + 7, url.len - 7);
-    slash = memchr(url.data, '/', url.len);
-    if (slash == NULL)
-        return ERR_INVALID;
-    host = slice_make(url.data, (size_t)(slash - url.data));
-    path = slice_make(slash, url.len - host.len);
-    mark = memchr(path.data, '?', path.len);
-    if (mark != NULL) {
-        query = slice_make(mark + 1, path.len - (size_t)(mark - path.data) - 1);
-        path.len = (size_t)(mark - path.data);
-    }
-    if (!message_host_valid(host))
-        return ERR_INVALID;
-    i = route_find(config, host, path);
+    i = route_find(config, page.host, page.path);
     if (i == config->n_routes || strcmp(config->routes[i].cache, cache) != 0)
-        return message_key(host, path, query, NULL, 0, false, key);
+        return message_key(&page, NULL, 0, false, key);
     *route = &config->routes[i];
-    return route_key(*route, host, path, query, key);
+    return route_key(*route, &page, key);
 }

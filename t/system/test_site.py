@@ -108,6 +108,23 @@ def test_what_the_origin_is_told(site):
         assert name not in headers
 
 
+def test_trusted_proxies_are_believed(site):
+    told = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
+    s = site(lambda request, _: response(request.headers["x-forwarded-proto"], **FRESH),
+             top='trusted_proxies = [ "127.0.0.0/8" ];')
+    assert s.ask("/", headers=told)[2] == b"https"
+    assert s.ask("/")[2] == b"http"  # another page: the scheme is part of its address
+    assert s.ask("/", headers=told)[2] == b"https"
+    first, second = s.origin.requests
+    assert first.headers["x-forwarded-for"] == "6.6.6.6, 127.0.0.1"
+    assert first.headers["x-forwarded-host"] == "shop.example"
+    assert second.headers["x-forwarded-for"] == "127.0.0.1"
+    s = site(lambda request, _: response(request.headers["x-forwarded-proto"], **FRESH),
+             top='trusted_proxies = [ "10.0.0.0/8", "::1" ];')
+    assert s.ask("/", headers=told)[2] == b"http"
+    assert s.origin.requests[0].headers["x-forwarded-for"] == "127.0.0.1"
+
+
 def test_bodies_of_every_framing_pass_through(site):
     body = os.urandom(3_000_000)
 

@@ -114,12 +114,44 @@ START_TEST(loopback)
 }
 END_TEST
 
+START_TEST(nets)
+{
+    static const struct {
+        const char *address, *net;
+        int want;
+    } cases[] = {
+        {"10.1.2.3", "10.0.0.0/8", 1},
+        {"11.1.2.3", "10.0.0.0/8", 0},
+        {"10.1.2.3", "10.1.2.3", 1},
+        {"10.1.2.4", "10.1.2.3", 0},
+        {"10.1.2.3", "0.0.0.0/0", 1},
+        {"::1", "0.0.0.0/0", 0},
+        {"::1", "::1", 1},
+        {"fe80::5", "fe80::/10", 1},
+        {"::ffff:10.1.2.3", "10.0.0.0/8", 1},
+        {"x", "10.0.0.0/8", 0},
+        {"10.1.2.3", "10.0.0.0/33", -1},
+        {"10.1.2.3", "10.0.0.0/", -1},
+        {"10.1.2.3", "10.0.0.0/8x", -1},
+        {"10.1.2.3", "ten", -1},
+        {"10.1.2.3", "", -1},
+        {"10.1.2.3", "::/129", -1},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_msg(addr_in_net(cases[i].address, cases[i].net) == cases[i].want, "%s in %s",
+                      cases[i].address, cases[i].net);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("addr");
     TCase *tcase = tcase_create("addr");
     SRunner *runner;
     int failed;
+
+    tcase_add_test(tcase, nets);
 
     tcase_add_test(tcase, addresses_to_listen_on);
     tcase_add_test(tcase, wrong_addresses);

@@ -48,6 +48,7 @@ static const char full[] =
     "user = \"root\"; group = \"root\"; workers = 7; pid_file = \"/run/x.pid\";\n"
     "log_file = \"/var/log/a \\\"b\\\" \\\\ \\x01.log\"; log_level = \"debug\";\n"
     "access_log = \"/x\"; access_log_format = \"$ms\"; access_log_sample = 3;\n"
+    "trusted_proxies = [ \"10.0.0.0/8\", \"::1\" ];\n"
     "sweep_interval = \"1500ms\"; respawn_min = \"2s\"; respawn_max = \"1m\";\n"
     "huge_pages = true; mlock = true; databases = 9;\n"
     "api_token_file = \"%s\"; api_hosts = ( \"a.example\", \"b.example\" );\n"

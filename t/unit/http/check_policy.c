@@ -434,10 +434,11 @@ static void expect_key(const char *host, const char *path, const char *query, ch
 {
     struct buf key = {0};
 
-    ck_assert_int_eq(message_key(slice_cstr(host), slice_cstr(path),
-                                 query == NULL ? slice_make(NULL, 0) : slice_cstr(query), &ignore,
-                                 ignore != NULL, sort, &key),
-                     ERR_OK);
+    struct message_page page = {.host = slice_cstr(host),
+                                .path = slice_cstr(path),
+                                .query = query == NULL ? slice_make(NULL, 0) : slice_cstr(query)};
+
+    ck_assert_int_eq(message_key(&page, &ignore, ignore != NULL, sort, &key), ERR_OK);
     ck_assert_msg(slice_eq(buf_slice(&key), slice_cstr(want)), "%.*s", (int)buf_len(&key),
                   buf_head(&key));
     buf_fini(&key);
