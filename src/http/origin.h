@@ -20,11 +20,10 @@ struct origin_server;
 
 struct origin_exchange {
     /* Set by the caller. */
-    struct slice head;  /* the request, up to its empty line; stays until on_end() */
-    bool head_request;  /* HEAD */
-    bool repeatable;    /* safe to send again, and without a body */
-    uint64_t hash;      /* of the key, for balance = "hash" */
-    const char *client; /* for the log */
+    struct slice head; /* the request, up to its empty line; stays until on_end() */
+    bool head_request; /* HEAD */
+    bool repeatable;   /* safe to send again, and without a body */
+    uint64_t hash;     /* of the key, for balance = "hash" */
     /* A head: interim ones first (status below 200, 101 apart), then the final one. reply: borrowed
      * for the call. */
     void (*on_head)(struct origin_exchange *exchange, const struct http1_reply *reply);

@@ -149,7 +149,6 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->has_found = false;
     exchange->cacheable = false;
     exchange->coalesced = false;
-    exchange->woken = false;
     exchange->head_only = exchange->request->method == HTTP1_HEAD;
     exchange->looks = 0;
     exchange->forward = NULL;

@@ -54,7 +54,7 @@ struct proxy_exchange {
     uint64_t generation;
     struct buf found;    /* a stored object that may be stale */
     bool trusted, https; /* the peer is one of trusted_proxies; its client came so */
-    bool has_found, cacheable, head_only, coalesced, woken;
+    bool has_found, cacheable, head_only, coalesced;
     unsigned looks;
     const char *forward; /* why the origin is asked, for Cache-Status */
     struct lookup *lookup;

@@ -16,6 +16,13 @@ struct lookup {
     struct proxy_exchange *exchange; /* NULL: gone */
 };
 
+static void lookup_free(struct lookup *lookup)
+{
+    buf_fini(&lookup->value);
+    buf_fini(&lookup->key);
+    free(lookup);
+}
+
 /* The look that answers at once copies into the response's room. */
 struct direct {
     struct cache_sink sink;
@@ -165,7 +172,8 @@ static enum proxy_result found_page(struct proxy_exchange *exchange, struct slic
     if (reuse == REUSE_VALIDATE) {
         keep_found(exchange, value);
         /* What must always be asked about is asked about by everyone, without waiting in line. */
-        if (lease != 0 || (object->head.flags & OBJECT_ALWAYS_VALIDATE) != 0 ||
+        if (lease != 0 || exchange->head_only ||
+            (object->head.flags & OBJECT_ALWAYS_VALIDATE) != 0 ||
             (!info->stale && object_ttl_s(&object->head, (int64_t)clock_wall_ms()) > 0))
             return ask_origin(exchange, lease, lease != 0, "stale");
         exchange->forward = "stale";
@@ -236,13 +244,10 @@ static void on_looked(struct cache_op *op, enum cache_status status)
             (void)cache_fail(lookup->cache, buf_slice(&lookup->key), op->info.lease, 0, NULL);
     } else {
         exchange->lookup = NULL;
-        exchange->woken = true;
         if (took(exchange, status, &op->info, buf_slice(&lookup->value)) == PROXY_ANSWERED)
             respond_done(exchange);
     }
-    buf_fini(&lookup->value);
-    buf_fini(&lookup->key);
-    free(lookup);
+    lookup_free(lookup);
 }
 
 /* Whoever has the lease is waited for, or joined where that is one of this worker's. */
@@ -252,10 +257,15 @@ static enum proxy_result wait_for_other(struct proxy_exchange *exchange)
     struct cache_fetch how = how_to_fetch(exchange, !exchange->has_found);
     struct lookup *lookup;
     enum cache_status status;
+    enum proxy_result result;
     struct cache_info info;
 
     if (flight != NULL)
         return flight_join(flight, exchange);
+    /* A page that the table gives out and its own head calls stale must not be looked at for ever.
+     */
+    if (++exchange->looks > PROXY_LOOKS_MAX)
+        return ask_origin(exchange, 0, true, "stale");
     lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL ||
         buf_append(&lookup->key, buf_head(&exchange->key), buf_len(&exchange->key)) != ERR_OK) {
@@ -272,16 +282,9 @@ static enum proxy_result wait_for_other(struct proxy_exchange *exchange)
     if (status == CACHE_PENDING)
         return PROXY_PENDING;
     exchange->lookup = NULL;
-    {
-        struct buf value = lookup->value;
-        enum proxy_result result;
-
-        result = took(exchange, status, &info, buf_slice(&value));
-        buf_fini(&value);
-        buf_fini(&lookup->key);
-        free(lookup);
-        return result;
-    }
+    result = took(exchange, status, &info, buf_slice(&lookup->value));
+    lookup_free(lookup);
+    return result;
 }
 
 void lookup_cancel(struct proxy_exchange *exchange)

@@ -181,12 +181,10 @@ static void respond_narrow(struct proxy_exchange *exchange, const struct object 
         broken(exchange);
 }
 
-static struct head head_of(struct proxy_exchange *exchange, const struct object *object,
-                           const char *status_text, char text[64])
+static struct head head_of(const struct object *object, const char *status_text, char text[64])
 {
     int64_t now_ms = (int64_t)clock_wall_ms();
 
-    (void)exchange;
     return (struct head){
         .status = object->head.status,
         .reason = object->reason,
@@ -200,7 +198,7 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
                     const char *status_text)
 {
     char text[64], bytes[RESPOND_ROOM];
-    struct head head = head_of(exchange, object, status_text, text);
+    struct head head = head_of(object, status_text, text);
     struct buf *out = exchange->owner->out(exchange);
     char *lines = place + (object->lines.data - place);
     size_t len, rest = object->lines.len + (exchange->head_only ? 0 : object->body.len);
@@ -239,7 +237,7 @@ void respond_object(struct proxy_exchange *exchange, struct slice value, const c
         broken(exchange);
         return;
     }
-    head = head_of(exchange, &object, status_text, text);
+    head = head_of(&object, status_text, text);
     if (narrow(exchange, &object, &head)) {
         respond_narrow(exchange, &object, &head);
         return;

@@ -104,12 +104,15 @@ static unsigned split_tags(struct slice text, struct slice tags[TAGS_MAX])
     return n;
 }
 
-static void set_expiry(const struct flight *flight, struct cache_attrs *attrs)
+/* The table's expiry is the object's: counted from when its head came, not from its body's end. */
+static void set_expiry(const struct flight *flight, const struct object_head *head,
+                       struct cache_attrs *attrs)
 {
     const struct freshness *f = &flight->freshness;
     uint64_t now_ms = clock_now_ms();
     uint64_t beyond_ms = flight->route->config->grace_ms;
-    int64_t fresh_s = f->lifetime_s - f->age_s;
+    int64_t fresh_ms =
+        (head->lifetime_s - head->age_s) * 1000 - ((int64_t)clock_wall_ms() - head->stored_ms);
 
     if ((uint64_t)f->while_revalidate_s * 1000 > beyond_ms)
         beyond_ms = (uint64_t)f->while_revalidate_s * 1000;
@@ -120,7 +123,7 @@ static void set_expiry(const struct flight *flight, struct cache_attrs *attrs)
         attrs->expires_ms = now_ms + beyond_ms + 1;
         return;
     }
-    attrs->expires_ms = now_ms + (fresh_s > 0 ? (uint64_t)fresh_s * 1000 : 1);
+    attrs->expires_ms = now_ms + (fresh_ms > 0 ? (uint64_t)fresh_ms : 1);
     attrs->stale_ms = (uint32_t)beyond_ms;
 }
 
@@ -178,7 +181,7 @@ void store_object(struct flight *flight, struct slice value)
     if (status == ERR_OK && choose_key(flight, buf_slice(&names), &key, &marker)) {
         bool own = slice_eq(buf_slice(&key), buf_slice(&flight->key));
 
-        set_expiry(flight, &attrs);
+        set_expiry(flight, &object.head, &attrs);
         if (!cache_has_l2(flight->route->cache))
             attrs.n_tags = split_tags(buf_slice(&flight->tags), tags);
         put(flight, buf_slice(&key), own ? flight->lease : 0, value, &attrs);

@@ -206,6 +206,23 @@ def test_a_stale_page_is_asked_about(site):
     assert len(s.origin.requests) == 2
 
 
+def test_a_page_whose_body_was_slow_ends_in_time(site):
+    """Its time counts from its head; a crowd at its end makes one request."""
+    def answer(request, connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=2\r\n\r\nab")
+        time.sleep(1)
+        return b"cd"
+
+    s = site(answer)
+    assert s.ask("/")[2] == b"abcd"
+    time.sleep(1.2)
+    results = []
+    for thread in crowd(s, 20, "/", results):
+        thread.join()
+    assert {(status, body) for status, body, _ in results} == {(200, b"abcd")}
+    assert len(s.origin.requests) == 2
+
+
 def test_stale_while_revalidate_answers_at_once(site):
     count = []
 
