@@ -159,14 +159,18 @@ const struct command *command_at(size_t i)
     return i < TABLE_LEN ? &table[i] : NULL;
 }
 
-void command_lower(const struct command *command, char out[COMMAND_NAME_MAX])
+static void lower_name(const char *name, char out[COMMAND_NAME_MAX])
 {
     size_t i;
 
-    for (i = 0; command->name[i] != '\0' && i < COMMAND_NAME_MAX - 1; i++)
-        out[i] = (char)(command->name[i] >= 'A' && command->name[i] <= 'Z' ? command->name[i] + 32
-                                                                           : command->name[i]);
+    for (i = 0; name[i] != '\0' && i < COMMAND_NAME_MAX - 1; i++)
+        out[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
     out[i] = '\0';
+}
+
+void command_lower(const struct command *command, char out[COMMAND_NAME_MAX])
+{
+    lower_name(command->name, out);
 }
 
 /* What the command asks of its user. */
@@ -281,6 +285,28 @@ static bool well_formed(struct call *call)
     else
         return true;
     return false;
+}
+
+void command_sub(struct call *call, const struct subcommand *subs, size_t n)
+{
+    char command[COMMAND_NAME_MAX], lower[COMMAND_NAME_MAX];
+    size_t i = 0;
+
+    while (i < n && !slice_ieq(call->argv[1], subs[i].name))
+        i++;
+    if (i == n) {
+        reply_error(call->out, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                    (int)(call->argv[1].len > 128 ? 128 : call->argv[1].len), call->argv[1].data,
+                    call->command->name);
+        return;
+    }
+    if (subs[i].arity > 0 ? call->argc == subs[i].arity : call->argc >= -subs[i].arity) {
+        subs[i].run(call);
+        return;
+    }
+    command_lower(call->command, command);
+    lower_name(subs[i].name, lower);
+    reply_error(call->out, "ERR wrong number of arguments for '%s|%s' command", command, lower);
 }
 
 void command_upstream(struct call *call)

@@ -116,6 +116,16 @@ void command_upstream(struct call *call);
 bool command_keys(const struct command *command, int argc, const struct slice *argv, int *first,
                   int *last, int *step);
 
+/* A command of several: CLIENT LIST, CONFIG GET. */
+struct subcommand {
+    const char *name; /* upper case */
+    int arity;        /* with the command's name and its own; negative = at least */
+    void (*run)(struct call *call);
+};
+
+/* Check the arity of the one that argv[1] names, and run it. */
+void command_sub(struct call *call, const struct subcommand *subs, size_t n);
+
 /* ---- several steps as one (command_multi.c) ---- */
 
 /* Run body with the command's keys at rest and the cache to itself: nothing of it is seen half

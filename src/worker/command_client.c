@@ -211,32 +211,14 @@ static void get_redirection(struct call *call)
     reply_integer(call->out, -1);
 }
 
-static const struct {
-    const char *name;
-    int arity; /* as in the command table */
-    void (*run)(struct call *call);
-} subcommands[] = {
-    {"GETNAME", 2, get_name},   {"GETREDIR", 2, get_redirection}, {"ID", 2, get_id},
-    {"INFO", 2, info},          {"KILL", -3, kill_client},        {"LIST", -2, list},
-    {"NO-EVICT", 3, on_or_off}, {"NO-TOUCH", 3, on_or_off},       {"REPLY", 3, reply_mode},
-    {"SETINFO", 4, set_info},   {"SETNAME", 3, set_name},         {"UNPAUSE", 2, unpause},
-};
-
 void cmd_client(struct call *call)
 {
-    for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
-        int arity = subcommands[i].arity;
+    static const struct subcommand table[] = {
+        {"GETNAME", 2, get_name},   {"GETREDIR", 2, get_redirection}, {"ID", 2, get_id},
+        {"INFO", 2, info},          {"KILL", -3, kill_client},        {"LIST", -2, list},
+        {"NO-EVICT", 3, on_or_off}, {"NO-TOUCH", 3, on_or_off},       {"REPLY", 3, reply_mode},
+        {"SETINFO", 4, set_info},   {"SETNAME", 3, set_name},         {"UNPAUSE", 2, unpause},
+    };
 
-        if (!slice_ieq(call->argv[1], subcommands[i].name))
-            continue;
-        if (arity > 0 ? call->argc == arity : call->argc >= -arity) {
-            subcommands[i].run(call);
-            return;
-        }
-        reply_error(call->out, "ERR wrong number of arguments for 'client|%.*s' command",
-                    (int)call->argv[1].len, call->argv[1].data);
-        return;
-    }
-    reply_error(call->out, "ERR unknown subcommand '%.*s'. Try CLIENT HELP.",
-                (int)(call->argv[1].len > 64 ? 64 : call->argv[1].len), call->argv[1].data);
+    command_sub(call, table, sizeof(table) / sizeof(table[0]));
 }

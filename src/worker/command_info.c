@@ -50,21 +50,29 @@ static void config_get(struct call *call)
     }
 }
 
+static void config_resetstat(struct call *call)
+{
+    if (!command_may(call, AUTH_ADMIN))
+        return;
+    cache_stats_reset(call->cache);
+    reply_ok(call->out);
+}
+
+static void config_refuse(struct call *call)
+{
+    reply_error(call->out, "ERR settings are read from the configuration file only");
+}
+
 void cmd_config(struct call *call)
 {
-    if (slice_ieq(call->argv[1], "GET") && call->argc > 2) {
-        config_get(call);
-    } else if (slice_ieq(call->argv[1], "RESETSTAT") && call->argc == 2) {
-        if (!command_may(call, AUTH_ADMIN))
-            return;
-        cache_stats_reset(call->cache);
-        reply_ok(call->out);
-    } else if (slice_ieq(call->argv[1], "SET") || slice_ieq(call->argv[1], "REWRITE")) {
-        reply_error(call->out, "ERR settings are read from the configuration file only");
-    } else {
-        reply_error(call->out,
-                    "ERR unknown subcommand or wrong number of arguments for 'config' command");
-    }
+    static const struct subcommand table[] = {
+        {"GET", -3, config_get},
+        {"RESETSTAT", 2, config_resetstat},
+        {"SET", -4, config_refuse},
+        {"REWRITE", 2, config_refuse},
+    };
+
+    command_sub(call, table, sizeof(table) / sizeof(table[0]));
 }
 
 /* ---- INFO ---- */

@@ -132,23 +132,20 @@ static void getkeys(struct call *call)
         reply_bulk(call->out, call->argv[2 + i]);
 }
 
+static void count_all(struct call *call)
+{
+    reply_integer(call->out, (int64_t)count());
+}
+
 void cmd_command(struct call *call)
 {
-    struct slice sub = call->argc > 1 ? call->argv[1] : (struct slice){0};
+    static const struct subcommand table[] = {
+        {"COUNT", 2, count_all}, {"INFO", -2, info},       {"DOCS", -2, docs},
+        {"LIST", -2, list},      {"GETKEYS", -4, getkeys},
+    };
 
     if (call->argc == 1)
         describe_all(call);
-    else if (slice_ieq(sub, "COUNT") && call->argc == 2)
-        reply_integer(call->out, (int64_t)count());
-    else if (slice_ieq(sub, "INFO"))
-        info(call);
-    else if (slice_ieq(sub, "DOCS"))
-        docs(call);
-    else if (slice_ieq(sub, "LIST") && call->argc == 2)
-        list(call);
-    else if (slice_ieq(sub, "GETKEYS") && call->argc > 2)
-        getkeys(call);
     else
-        reply_error(call->out,
-                    "ERR unknown subcommand or wrong number of arguments for 'command' command");
+        command_sub(call, table, sizeof(table) / sizeof(table[0]));
 }

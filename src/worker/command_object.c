@@ -21,11 +21,6 @@ static const char *encoding_of(struct slice value)
     return value.len <= EMBSTR_MAX ? "embstr" : "raw";
 }
 
-static void reply_no_key(struct buf *out, int version)
-{
-    reply_null(out, version);
-}
-
 static void answer_encoding(struct outcome *outcome)
 {
     size_t end = buf_len(outcome->out);
@@ -34,7 +29,7 @@ static void answer_encoding(struct outcome *outcome)
     if (is_failure(outcome->status)) {
         reply_failure(outcome);
     } else if (!outcome->placed) {
-        reply_no_key(outcome->out, outcome->version);
+        reply_null(outcome->out, outcome->version);
     } else {
         encoding = encoding_of(slice_make(
             buf_head(outcome->out) + end - 2 - outcome->info->value_len, outcome->info->value_len));
@@ -48,7 +43,7 @@ static void answer_refcount(struct outcome *outcome)
     if (is_failure(outcome->status))
         reply_failure(outcome);
     else if (outcome->status == CACHE_MISS)
-        reply_no_key(outcome->out, outcome->version);
+        reply_null(outcome->out, outcome->version);
     else
         reply_integer(outcome->out, 1);
 }
@@ -68,27 +63,40 @@ static void object_help(struct call *call)
         (void)!resp_status(call->out, lines[i]);
 }
 
+static void object_encoding(struct call *call)
+{
+    struct step step = {.kind = STEP_GET, .key = call->argv[2]};
+
+    operate(call, &step, answer_encoding);
+}
+
+static void object_refcount(struct call *call)
+{
+    struct step step = {.kind = STEP_META, .key = call->argv[2]};
+
+    operate(call, &step, answer_refcount);
+}
+
+static void object_freq(struct call *call)
+{
+    reply_error(call->out,
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked.");
+}
+
+static void object_idletime(struct call *call)
+{
+    reply_error(call->out, "ERR idle times are not kept here");
+}
+
 void cmd_object(struct call *call)
 {
-    struct step step = {.kind = STEP_GET,
-                        .key = call->argc == 3 ? call->argv[2] : (struct slice){0}};
+    static const struct subcommand table[] = {
+        {"ENCODING", 3, object_encoding}, {"REFCOUNT", 3, object_refcount},
+        {"FREQ", 3, object_freq},         {"IDLETIME", 3, object_idletime},
+        {"HELP", 2, object_help},
+    };
 
-    if (call->argc == 2 && slice_ieq(call->argv[1], "HELP")) {
-        object_help(call);
-    } else if (call->argc == 3 && slice_ieq(call->argv[1], "ENCODING")) {
-        operate(call, &step, answer_encoding);
-    } else if (call->argc == 3 && slice_ieq(call->argv[1], "REFCOUNT")) {
-        step.kind = STEP_META;
-        operate(call, &step, answer_refcount);
-    } else if (call->argc == 3 && slice_ieq(call->argv[1], "FREQ")) {
-        reply_error(call->out,
-                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked.");
-    } else if (call->argc == 3 && slice_ieq(call->argv[1], "IDLETIME")) {
-        reply_error(call->out, "ERR idle times are not kept here");
-    } else {
-        reply_error(call->out,
-                    "ERR unknown subcommand or wrong number of arguments for 'object' command");
-    }
+    command_sub(call, table, sizeof(table) / sizeof(table[0]));
 }
 
 /* ---- MEMORY ---- */

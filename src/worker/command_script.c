@@ -250,19 +250,31 @@ static void script_exists(struct call *call)
 }
 
 /* The known ones cannot be forgotten, so FLUSH has nothing to do. */
+static void script_flush(struct call *call)
+{
+    if (call->argc == 2 || (call->argc == 3 && (slice_ieq(call->argv[2], "ASYNC") ||
+                                                slice_ieq(call->argv[2], "SYNC"))))
+        reply_ok(call->out);
+    else
+        reply_error(call->out, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
+}
+
+static void script_kill(struct call *call)
+{
+    reply_error(call->out, "NOTBUSY No scripts in execution right now.");
+}
+
 void cmd_script(struct call *call)
 {
+    static const struct subcommand table[] = {
+        {"LOAD", 3, script_load},
+        {"EXISTS", -3, script_exists},
+        {"FLUSH", -2, script_flush},
+        {"KILL", 2, script_kill},
+    };
+
     if (cache_has_l2(call->cache))
         command_upstream(call);
-    else if (slice_ieq(call->argv[1], "LOAD") && call->argc == 3)
-        script_load(call);
-    else if (slice_ieq(call->argv[1], "EXISTS") && call->argc > 2)
-        script_exists(call);
-    else if (slice_ieq(call->argv[1], "FLUSH") && call->argc <= 3)
-        reply_ok(call->out);
-    else if (slice_ieq(call->argv[1], "KILL") && call->argc == 2)
-        reply_error(call->out, "NOTBUSY No scripts in execution right now.");
     else
-        reply_error(call->out,
-                    "ERR unknown subcommand or wrong number of arguments for 'script' command");
+        command_sub(call, table, sizeof(table) / sizeof(table[0]));
 }

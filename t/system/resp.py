@@ -2,7 +2,10 @@
 
 
 class ReplyError(Exception):
-    pass
+    def __eq__(self, other):
+        return isinstance(other, ReplyError) and str(self) == str(other)
+
+    __hash__ = Exception.__hash__
 
 
 class Connection:
@@ -28,12 +31,13 @@ class Connection:
         return self.file.readline().rstrip(b"\r\n")
 
     def read(self):
+        """One reply. Errors inside an array are values."""
         line = self.line()
         kind, rest = line[:1], line[1:]
         if kind == b"+":
             return rest
         if kind == b"-":
-            raise ReplyError(rest.decode())
+            return ReplyError(rest.decode())
         if kind == b":":
             return int(rest)
         if kind == b",":
@@ -53,4 +57,7 @@ class Connection:
 
     def call(self, *words):
         self.send(*words)
-        return self.read()
+        reply = self.read()
+        if isinstance(reply, ReplyError):
+            raise reply
+        return reply
