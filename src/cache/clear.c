@@ -326,18 +326,6 @@ enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct 
                          purge(cache, pattern, op));
 }
 
-static enum cache_status purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
-{
-    if (cache->l2) {
-        if (op != NULL)
-            snprintf(op->error, sizeof(op->error), "tags need a cache with backend = \"memory\"");
-        return CACHE_REFUSED;
-    }
-    ban_tag(cache->zone, tag);
-    stat_add(cache->zone, STAT_PURGES, 1);
-    return CACHE_OK;
-}
-
 static void count_done(void *arg, int status, uint64_t matched, uint64_t removed)
 {
     struct cache_op *op = arg;

@@ -119,9 +119,11 @@ static int info_memory(struct call *call, struct buf *text)
     return buf_printf(text,
                       "# Memory\r\nused_memory:%llu\r\nused_memory_human:%s\r\n"
                       "used_memory_dataset:%llu\r\nmaxmemory:%llu\r\nmaxmemory_human:%s\r\n"
-                      "maxmemory_policy:allkeys-lru\r\n",
+                      "%s",
                       (unsigned long long)stats.bytes, used, (unsigned long long)stats.bytes,
-                      (unsigned long long)stats.memory.size_bytes, most);
+                      (unsigned long long)stats.memory.size_bytes, most,
+                      /* With Redis behind it is Redis' own: INFO memory is passed on. */
+                      cache_has_l2(call->cache) ? "" : "maxmemory_policy:allkeys-lru\r\n");
 }
 
 /* Nothing is kept on a disk; clients that wait for the end of a save see none under way. */

@@ -165,6 +165,16 @@ static bool asks_of_any_type(const struct call *call)
     return false;
 }
 
+/* Whether it asks how much memory there is and what happens when it is full: Redis decides that,
+ * and clients that keep more than strings choose by it. */
+static bool asks_of_memory(const struct call *call)
+{
+    if (strcmp(call->command->name, "INFO") == 0)
+        return call->argc == 2 && slice_ieq(call->argv[1], "memory");
+    return strcmp(call->command->name, "CONFIG") == 0 && call->argc == 3 &&
+           slice_ieq(call->argv[1], "GET") && slice_starts(call->argv[2], SLICE_LIT("maxmemory"));
+}
+
 const struct command *command_pass(const struct call *call)
 {
     const struct command *command = call->command;
@@ -173,7 +183,7 @@ const struct command *command_pass(const struct call *call)
     if (!cache_has_l2(call->cache) || call->session->transaction.open)
         return command;
     if (command == NULL || is_upstream(command) || is_foreign_channel(call) ||
-        asks_of_any_type(call))
+        asks_of_any_type(call) || asks_of_memory(call))
         return &row;
     if (pass != NULL && pass_holds(pass) && (command->flags & COMMAND_UNKNOWN_OK) == 0)
         return &row;

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from harness import SLOW
+from harness import SLOW, wait_until
 
 CLIENTS = Path(__file__).parent / "clients"
 SUITES = ["phpredis.php", "predis.php", "redispy.py", "django_suite.py", "symfony_cache.php", "symfony_tags.php",
@@ -50,9 +50,29 @@ def test_memory_only(daemon, suite):
     daemon.check()
 
 
+# SELECT 1 and 3 are caches of their own.
+NAMED = """
+    workers = 2;
+    listen = ( {{ address = "unix:{socket}"; }} );
+    redis: {{ server = "SERVER"; }};
+    caches = ( {{ name = "default"; memory = "16M"; }}, {{ name = "one"; memory = "16M"; resp_db = 1; }},
+               {{ name = "three"; memory = "16M"; resp_db = 3; }} );
+"""
+
+# A script that composes the names of keys itself must find them as it knows them, and L1 hears of its deletes from Redis.
+PLAIN = """
+    workers = 2;
+    listen = ( {{ address = "unix:{socket}"; }} );
+    redis: {{ server = "SERVER"; prefix = ""; tracking = true; }};
+    caches = ( {{ name = "default"; memory = "16M"; }} );
+"""
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_with_redis_behind(daemons, redis_server, suite):
-    daemon = daemons("--workers", "2", "--memory", "32M", "--redis", f"127.0.0.1:{redis_server.port}")
+    config = PLAIN if suite == "symfony_tags.php" else NAMED
+    daemon = daemons(config=config.replace("SERVER", f"127.0.0.1:{redis_server.port}"))
+    wait_until(lambda: daemon.stats()["redis"]["invalidation_confirmed"], what="the subscription")
     try:
         daemon.client().execute_command("SCARD", "k")
     except redis.ResponseError as error:

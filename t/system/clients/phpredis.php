@@ -68,7 +68,7 @@ check('scan', function () use ($r) {
 });
 check('info', function () use ($r) {
     same('7.2.0', $r->info('server')['redis_version']);
-    same(true, isset($r->info()['maxmemory_policy']));
+    same(true, isset($r->info('memory')['maxmemory_policy']));
 });
 check('clear', function () use ($r) {
     same(true, $r->flushDB());
