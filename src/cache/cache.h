@@ -173,18 +173,34 @@ enum cache_change_kind {
     CHANGE_DELETE, /* GETDEL */
     CHANGE_EXPIRE, /* set expires_ms (0 = none, PERSIST: CACHE_OK only if it had one) */
     CHANGE_TOUCH,  /* GETEX: as EXPIRE, and return the value; want_old is implied */
+    /* On memory caches only: what memcached clients know. */
+    CHANGE_PREPEND, /* integer = new length */
+    CHANGE_COUNT,   /* by delta without a sign, down to 0 or up modulo 2^64; what becomes shorter is
+                       filled with blanks; integer = new number, without a sign */
 };
-enum cache_change_if { CHANGE_ALWAYS, CHANGE_IF_ABSENT, CHANGE_IF_PRESENT };
+enum cache_change_if {
+    CHANGE_ALWAYS,
+    CHANGE_IF_ABSENT,
+    CHANGE_IF_PRESENT,
+    CHANGE_IF_SAME, /* on memory caches only: present, with the fingerprint `same`; integer = 1 when
+                       it is present */
+};
 
 struct cache_change {
     enum cache_change_kind kind;
     enum cache_change_if when;
     bool keep_ttl; /* SET: keep the older entry's expiry */
     bool want_old; /* give the older value to the sink: integer is 1 when there was one, else 0 */
+    bool down; /* COUNT: subtract */
     int64_t delta;
+    uint64_t same; /* IF_SAME */
     struct slice value;
     struct cache_attrs attrs;
 };
+
+/* A number that stands for a value and its client flags, for as long as the daemon lives: memcached's
+ * cas unique. Equal contents have equal numbers, whoever stored them. */
+uint64_t cache_fingerprint(const struct cache *cache, struct slice value, uint32_t client_flags);
 
 /* CACHE_OK changed (op/result integer as above), CACHE_MISS the condition did not hold or nothing
  * was there to change. integer may be NULL. */

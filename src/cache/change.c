@@ -92,6 +92,8 @@ static int draft_change(struct work *work, struct draft_command *draft)
             add_number(draft, left_ms(expires_ms));
         break;
     case CHANGE_DELETE:
+    case CHANGE_PREPEND: /* change_() refused these */
+    case CHANGE_COUNT:
         break;
     }
     return rc;
@@ -265,6 +267,9 @@ static enum cache_status change_(struct cache *cache, struct slice key,
         jittered.attrs.expires_ms = write_jitter(cache, change->attrs.expires_ms);
         change = &jittered;
     }
+    if (cache->l2 && (change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT ||
+                      change->when == CHANGE_IF_SAME))
+        return CACHE_REFUSED;
     if (cache->l2)
         return change_l2(cache, key, change, sink, op);
     tkey = table_key(cache->zone, key);

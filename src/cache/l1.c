@@ -215,6 +215,66 @@ static enum cache_status add_delta(struct draft *draft, int64_t delta, int64_t *
                                                                             : CACHE_NOMEM;
 }
 
+/* A decimal number without a sign; blanks may follow it. */
+static bool parse_count(struct slice text, uint64_t *number)
+{
+    size_t digits = 0;
+
+    *number = 0;
+    for (; digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9'; digits++)
+        if (__builtin_mul_overflow(*number, 10u, number) ||
+            __builtin_add_overflow(*number, (unsigned)(text.data[digits] - '0'), number))
+            return false;
+    for (size_t i = digits; i < text.len; i++)
+        if (text.data[i] != ' ')
+            return false;
+    return digits > 0;
+}
+
+/* memcached's arithmetic (doc/protocol.txt, "Increment/Decrement"). */
+static enum cache_status count(const struct cache_change *change, struct draft *draft,
+                               int64_t *integer)
+{
+    size_t old_len = buf_len(&draft->value);
+    uint64_t by = (uint64_t)change->delta;
+    uint64_t number;
+
+    if (!parse_count(buf_slice(&draft->value), &number))
+        return CACHE_NOT_INTEGER;
+    number = !change->down ? number + by : by < number ? number - by : 0;
+    *integer = (int64_t)number;
+    buf_truncate(&draft->value, 0);
+    if (buf_printf(&draft->value, "%llu", (unsigned long long)number) != ERR_OK)
+        return CACHE_NOMEM;
+    while (buf_len(&draft->value) < old_len)
+        if (buf_append(&draft->value, " ", 1) != ERR_OK)
+            return CACHE_NOMEM;
+    return CACHE_OK;
+}
+
+static enum cache_status prepend(const struct cache_change *change, struct draft *draft)
+{
+    size_t old_len = buf_len(&draft->value);
+    char *place = buf_reserve(&draft->value, change->value.len);
+
+    if (place == NULL)
+        return CACHE_NOMEM;
+    buf_commit(&draft->value, change->value.len);
+    memmove(buf_head(&draft->value) + change->value.len, buf_head(&draft->value), old_len);
+    if (change->value.len > 0)
+        memcpy(buf_head(&draft->value), change->value.data, change->value.len);
+    return CACHE_OK;
+}
+
+uint64_t cache_fingerprint(const struct cache *cache, struct slice value, uint32_t client_flags)
+{
+    /* The flags, spread over all bits. 0 is no unique to some clients, and libmemcached has room for
+     * 18 digits. */
+    uint64_t spread = (client_flags + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
+
+    return (table_key(cache->zone, value).hash ^ spread) >> 5 | 1;
+}
+
 /* What the entry becomes: write is filled; CACHE_MISS: nothing to change. */
 static enum cache_status compute(struct cache *cache, const struct cache_change *change,
                                  struct draft *draft, struct table_write *write, int64_t *integer)
@@ -241,6 +301,15 @@ static enum cache_status compute(struct cache *cache, const struct cache_change 
         break;
     case CHANGE_INCR:
         status = add_delta(draft, change->delta, integer);
+        write->value = buf_slice(&draft->value);
+        break;
+    case CHANGE_PREPEND:
+        status = prepend(change, draft);
+        *integer = (int64_t)buf_len(&draft->value);
+        write->value = buf_slice(&draft->value);
+        break;
+    case CHANGE_COUNT:
+        status = count(change, draft, integer);
         write->value = buf_slice(&draft->value);
         break;
     default:
@@ -294,8 +363,14 @@ static enum cache_status store(struct cache *cache, const struct table_key *key,
     }
 }
 
-static bool condition_holds(const struct cache_change *change, const struct draft *draft)
+static bool condition_holds(const struct cache *cache, const struct cache_change *change,
+                            const struct draft *draft)
 {
+    if (change->when == CHANGE_IF_SAME)
+        return draft->present && cache_fingerprint(cache, buf_slice(&draft->value),
+                                                   draft->info.client_flags) == change->same;
+    if (change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT)
+        return draft->present;
     if (change->when == CHANGE_IF_ABSENT)
         return !draft->present;
     if (change->when == CHANGE_IF_PRESENT || change->kind == CHANGE_DELETE ||
@@ -312,7 +387,9 @@ static enum cache_status change_once(struct cache *cache, const struct table_key
                                      struct draft *draft, int64_t *integer)
 {
     bool read = change->want_old || change->kind == CHANGE_APPEND || change->kind == CHANGE_INCR ||
-                change->kind == CHANGE_DELETE || change->kind == CHANGE_TOUCH;
+                change->kind == CHANGE_DELETE || change->kind == CHANGE_TOUCH ||
+                change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT ||
+                change->when == CHANGE_IF_SAME;
     uint64_t began_seq = zone_seq(cache->zone);
     uint64_t now_ms = clock_now_ms();
     enum cache_status status;
@@ -320,7 +397,7 @@ static enum cache_status change_once(struct cache *cache, const struct table_key
     status = load(cache, key, now_ms, read, change->value.len, draft);
     if (status != CACHE_OK)
         return status;
-    if (!condition_holds(change, draft)) {
+    if (!condition_holds(cache, change, draft)) {
         status = change->want_old ? give_old(draft, sink) : CACHE_OK;
         *integer = draft->present;
         return status == CACHE_OK ? CACHE_MISS : status;

@@ -145,6 +145,7 @@ struct config_limits {
     uint64_t value_bytes; /* 0 = an eighth of the cache's memory, which is always the cap */
     int64_t resp_args;    /* arguments of one command */
     uint64_t resp_inline_bytes;
+    uint64_t memcached_line_bytes; /* of a text command */
     uint64_t http_line_bytes; /* request line */
     uint64_t http_header_bytes;
     int64_t http_header_count;

@@ -12,8 +12,7 @@
 #define DAY    (24 * HOUR)
 
 static const char *const log_levels[] = {"error", "warn", "info", "debug", NULL};
-/* PROTOCOL_MEMCACHED is the enum's last, so a name for it can follow here when it is served. */
-static const char *const protocols[] = {"auto", "http", "resp", NULL};
+static const char *const protocols[] = {"auto", "http", "resp", "memcached", NULL};
 static const char *const backends[] = {"auto", "memory", "redis", "layered", NULL};
 static const char *const backups[] = {"auto", "none", "memory", NULL};
 static const char *const balances[] = {"round_robin", "least_connections", "hash", NULL};
@@ -121,6 +120,8 @@ static const struct config_row rows[] = {
      .unit = "arguments", .text = "Arguments of one RESP command, its name included."},
     {LIMIT("resp_inline", CONFIG_SIZE, resp_inline_bytes), .fallback = "64K", .min = 64, .max = MIB,
      .unit = "bytes", .text = "The longest line of an inline RESP command."},
+    {LIMIT("memcached_line", CONFIG_SIZE, memcached_line_bytes), .fallback = "64K", .min = 1024,
+     .max = MIB, .unit = "bytes", .text = "The longest line of a memcached command."},
     {LIMIT("http_line", CONFIG_SIZE, http_line_bytes), .fallback = "8K", .min = 256, .max = MIB,
      .unit = "bytes", .text = "The longest HTTP request line."},
     {LIMIT("http_header", CONFIG_SIZE, http_header_bytes), .fallback = "32K", .min = KIB,

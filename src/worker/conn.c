@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -243,17 +244,7 @@ static void refuse(struct buf *out, bool http, int status, const char *why)
 }
 
 /* Say it as memcached clients expect errors: this version does not serve them. */
-static void refuse_memcached(struct conn *conn)
-{
-    static const char text[] =
-        "ERROR memcached is not served by this version; send RESP or HTTP\r\n";
-
-    if (buf_append(&conn->out, text, sizeof(text) - 1) != ERR_OK)
-        log_debug("a refusal was not sent: no memory");
-    conn->closing = true;
-}
-
-static const struct session_ops *choose_auto(struct conn *conn, enum detect_result detected)
+static const struct session_ops *choose_auto(enum detect_result detected)
 {
     switch (detected) {
     case DETECT_RESP:
@@ -261,22 +252,26 @@ static const struct session_ops *choose_auto(struct conn *conn, enum detect_resu
     case DETECT_HTTP:
         return &session_http;
     case DETECT_MEMCACHED:
-        refuse_memcached(conn);
-        return NULL;
+        return &session_memcached;
     case DETECT_MORE:
         break;
     }
     return NULL;
 }
 
-/* Inline commands are allowed here; a browser that was made to talk to this port is not. */
-static const struct session_ops *choose_resp(struct conn *conn, enum detect_result detected)
+/* What the listener names is spoken here, however it begins (inline RESP too); but a browser that
+ * was made to talk to this port is refused. */
+static const struct session_ops *choose_pinned(struct conn *conn, enum detect_result detected,
+                                               const struct session_ops *pinned)
 {
+    char why[64];
+
     if (detected == DETECT_MORE)
         return NULL;
     if (detected != DETECT_HTTP)
-        return &session_resp;
-    refuse(&conn->out, true, 400, "this listener speaks RESP only");
+        return pinned;
+    snprintf(why, sizeof(why), "this listener speaks %s only", pinned->name);
+    refuse(&conn->out, true, 400, why);
     conn->closing = true;
     return NULL;
 }
@@ -299,12 +294,12 @@ static const struct session_ops *choose(struct conn *conn)
     case PROTOCOL_HTTP:
         return choose_http(conn);
     case PROTOCOL_RESP:
-        return choose_resp(conn, detect_protocol(buf_slice(&conn->in), line_max));
+        return choose_pinned(conn, detect_protocol(buf_slice(&conn->in), line_max), &session_resp);
     case PROTOCOL_AUTO:
-        return choose_auto(conn, detect_protocol(buf_slice(&conn->in), line_max));
+        return choose_auto(detect_protocol(buf_slice(&conn->in), line_max));
     case PROTOCOL_MEMCACHED:
-        refuse_memcached(conn);
-        break;
+        return choose_pinned(conn, detect_protocol(buf_slice(&conn->in), line_max),
+                             &session_memcached);
     }
     return NULL;
 }

@@ -43,6 +43,7 @@ struct session_ops {
 
 extern const struct session_ops session_resp;
 extern const struct session_ops session_http; /* the API */
+extern const struct session_ops session_memcached;
 extern const struct session_ops session_site; /* the site behind the caching proxy */
 
 struct conn {

@@ -6,6 +6,7 @@
 #include "worker/conn.h"
 #include "worker/direct.h"
 #include "worker/listener.h"
+#include "worker/memcached.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -140,6 +141,7 @@ static void on_tick(uv_timer_t *timer)
 
     listener_resume(worker);
     direct_drain(worker);
+    memcached_flush_due(worker);
     if (worker->draining)
         conn_drain_all(worker);
     if (worker->draining && worker->n_conns == 0 && !worker->closing) {

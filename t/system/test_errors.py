@@ -141,7 +141,3 @@ def test_the_api_needs_its_token(limited):
     status, _, _ = limited.http("GET", "/v1/caches/default/entries/k", None,
                                 {**limited.auth, "Host": "evil.example"})
     assert status in (403, 421)
-
-
-def test_memcached_is_refused_clearly(limited):
-    assert b"memcached" in raw(limited, b"get k\r\n")

@@ -54,7 +54,7 @@ static const char full[] =
     "api_token_file = \"%s\"; api_hosts = ( \"a.example\", \"b.example\" );\n"
     "limits = { connections = 99; key = \"2K\"; value = \"100K\"; resp_args = 99;\n"
     "  resp_inline = \"1K\"; http_line = \"1K\"; http_header = \"3K\"; http_header_count = 33;\n"
-    "  http_body = \"3M\";\n"
+    "  http_body = \"3M\"; memcached_line = \"5K\";\n"
     "  pipeline = \"2M\"; pipeline_pending = 5; transaction = \"5M\"; output = \"3M\"; idle_timeout = \"1h\";\n"
     "  leases = 7; fetch_wait = \"2m\"; fetch_lease = \"3m\"; fetch_stale = \"4m\";\n"
     "  http_stall = \"4s\"; http_idle = \"5s\"; header_timeout = \"3s\"; drain_timeout = \"7s\"; };\n"

@@ -130,8 +130,8 @@ static const struct wrong wrong_files[] = {
      "FILE:1: listen.mode: has a meaning on unix sockets only"},
     {"listen = ( { address = \"127.0.0.1:80\"; cache = \"x\"; } );",
      "FILE:1: listen.cache: there is no cache \"x\""},
-    {"listen = ( { address = \"127.0.0.1:80\"; protocol = \"memcached\"; } );",
-     "FILE:1: listen.protocol: \"memcached\" is none of \"auto\", \"http\", \"resp\""},
+    {"listen = ( { address = \"127.0.0.1:80\"; protocol = \"gopher\"; } );",
+     "FILE:1: listen.protocol: \"gopher\" is none of \"auto\", \"http\", \"resp\", \"memcached\""},
 };
 
 #define N_WRONG_FILES ((int)(sizeof(wrong_files) / sizeof(wrong_files[0])))

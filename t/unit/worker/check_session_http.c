@@ -91,6 +91,7 @@ void holding_close(struct conn *conn)
 
 const struct session_ops session_resp = {.name = "resp"};
 const struct session_ops session_site = {.name = "site"};
+const struct session_ops session_memcached = {.name = "memcached"};
 
 /* ---- the worker ---- */
 

@@ -148,6 +148,9 @@ const struct session_ops session_resp = {
     .name = "resp", .open = open_session, .input = input, .close = close_session};
 const struct session_ops session_http = {
     .name = "http", .open = open_session, .input = input, .close = close_session};
+const struct session_ops session_memcached = {
+    .name = "memcached", .open = open_session, .input = input, .close = close_session};
+
 const struct session_ops session_site = {
     .name = "site", .open = open_session, .input = input, .close = close_session};
 
