@@ -212,7 +212,7 @@ static void purge_send(struct work *work)
     buf_fini(&name);
 }
 
-enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
+static enum cache_status purge(struct cache *cache, struct slice tag, struct cache_op *op)
 {
     struct work *work;
 
@@ -230,4 +230,12 @@ enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct 
         return CACHE_NOMEM;
     purge_send(work);
     return CACHE_PENDING;
+}
+
+enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op)
+{
+    uint64_t began_ns = telemetry_begin(cache);
+
+    return telemetry_end(cache, TELEMETRY_DELETE_PATTERN, tag, began_ns, op, NULL,
+                         purge(cache, tag, op));
 }

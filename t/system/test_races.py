@@ -9,17 +9,28 @@ from harness import wait_until
 from proxy import Proxy
 
 CONFIG = """
-workers = 2;
+workers = {workers};
 listen = ( {{{{ address = "unix:{{socket}}"; }}}} );
 redis: {{{{ server = "{server}"; {more} }}}};
 caches = ( {{{{ name = "default"; memory = "16M"; }}}} );
 """
 
 
-def start(daemons, address, more=""):
-    daemon = daemons(config=CONFIG.format(server=address, more=more))
+def start(daemons, address, more="", workers=1):
+    daemon = daemons(config=CONFIG.format(server=address, more=more, workers=workers))
     wait_until(lambda: daemon.stats()["redis"]["invalidation_confirmed"] is True, 10, "the subscription")
     return daemon
+
+
+def warm(daemon):
+    """Its worker has several connections to Redis, so that nothing else stands behind an answer held back."""
+    def grown():
+        misses = daemon.client(single_connection_client=True).pipeline(transaction=False)
+        for i in range(50):
+            misses.get(f"none{i}")
+        misses.execute()
+        return daemon.stats()["redis"]["pool"]["connected"] >= 2
+    wait_until(grown, 10, "the pools growing")
 
 
 @pytest.fixture
@@ -42,6 +53,7 @@ EVENTS = {
 
 def late_read(daemon, proxy, between):
     """A GET whose answer is held back while between() runs; what it was told."""
+    warm(daemon)
     proxy.hold(reply=b"older-value")
     reader = daemon.connect()
     reader.sendall(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
@@ -91,7 +103,7 @@ def test_a_strangers_write_refuses_it_too(daemons, redis_server):
 @pytest.mark.parametrize("hosts", [1, 2])
 def test_overlapping_puts_leave_l1_and_redis_of_one_mind(daemons, redis_server, hosts):
     """Two writers of one key at once, on two workers of a machine or on two machines, many times over."""
-    nodes = [start(daemons, redis_server.address) for _ in range(hosts)]
+    nodes = [start(daemons, redis_server.address, workers=2) for _ in range(hosts)]
     barrier = threading.Barrier(2)
 
     def write(number):
