@@ -335,14 +335,16 @@ static void run_isolated(struct call *call)
     unsigned pending = call->conn->n_pending;
     uint32_t turn;
 
-    for (int i = 0; i < READ_TRIES && cache_look(call->cache, &turn); i++) {
+    call->whole = true;
+    for (int i = 0; i < READ_TRIES && !call->waits && cache_look(call->cache, &turn); i++) {
         call->command->run(call);
-        if (cache_same(call->cache, turn) || call->conn->n_pending != pending) {
+        if ((!call->waits && cache_same(call->cache, turn)) || call->conn->n_pending != pending) {
             call->session->again_ms = 0;
             return;
         }
         buf_truncate(call->out, mark);
     }
+    call->whole = call->waits = false;
     if (!keep_trying(call))
         call->command->run(call);
 }

@@ -55,6 +55,9 @@ struct call {
     struct buf *out;
     bool close;  /* set by QUIT */
     bool atomic; /* inside EXEC and its like: the cache is held, nothing may be parked */
+    bool whole;  /* a read at one moment: what has to wait is not parked, its reply is not to be
+                    used: */
+    bool waits;  /* and this says so */
     bool again;  /* could not begin now, and has done nothing: run it again on the next turn */
 };
 

@@ -213,8 +213,12 @@ static enum cache_status first_try(struct call *call, const struct step *step,
 }
 
 /* Whether to ask again with an op: it has to wait, or the op will have a refusal's reason. */
-static bool ask_again(const struct call *call, enum cache_status status)
+static bool ask_again(struct call *call, enum cache_status status)
 {
+    if (call->whole && status == CACHE_WAIT) {
+        call->waits = true;
+        return false;
+    }
     return !call->atomic && (status == CACHE_WAIT || status == CACHE_REFUSED);
 }
 
@@ -460,7 +464,8 @@ static void many_values(struct call *call, size_t n, make_fn *make)
     if (!is_failure(outcome.status))
         return;
     buf_truncate(call->out, mark);
-    if (outcome.status == CACHE_WAIT) /* reads: beginning again does no harm */
+    if (outcome.status == CACHE_WAIT &&
+        ask_again(call, CACHE_WAIT)) /* reads: once more is no harm */
         many_parked(call, 0, n, make, MANY_VALUES, &(struct tally){0});
     else
         reply_failure(&outcome);
@@ -486,6 +491,8 @@ void many(struct call *call, size_t n, make_fn *make, enum many_reply reply)
             many_parked(call, i, n, make, reply, &tally);
             return;
         }
+        if (call->waits)
+            return;
         count_in(&tally, status, integer, "");
     }
     answer_tally(&tally, reply, call->cache, call->out);
