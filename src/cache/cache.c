@@ -72,6 +72,8 @@ int caches_open(const struct heritage *heritage, uv_loop_t *loop, unsigned slot,
     srand48((long)(clock_now_ns() ^ (uint64_t)slot << 32)); /* workers must not jitter alike */
     for (size_t i = 0; i < caches->n; i++)
         lease_on_ring(caches->cache[i].zone, wait_ring, caches);
+    if (caches->pool != NULL)
+        policy_ask(caches);
     *out = caches;
     return ERR_OK;
 }

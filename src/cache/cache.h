@@ -91,6 +91,10 @@ size_t caches_count(const struct caches *caches);
 const struct config_cache *cache_config(const struct cache *cache);
 struct zone *cache_zone(struct cache *cache);
 bool cache_has_l2(const struct cache *cache);
+/* What the memory behind the cache does when it is full, in Redis' words: of Redis, as it said when
+ * last asked (each call asks anew, for the next one; "noeviction", its default, before the first
+ * answer), else "allkeys-lru". */
+const char *cache_memory_policy(struct cache *cache);
 /* "ERR ..."-less sentence for a failure; limits are named with their config key. */
 const char *cache_status_text(const struct cache *cache, enum cache_status status);
 

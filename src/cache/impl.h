@@ -68,6 +68,9 @@ struct caches {
     struct list learning;           /* pass.c's: commands that wait for it */
     struct pool_call learn_call;
     bool is_learning;
+    char policy[32]; /* Redis' maxmemory-policy; "" = not known yet */
+    struct pool_call policy_call;
+    bool is_asking;
     uint64_t n_own;      /* connections of single clients */
     struct list waiting; /* works that look again when this worker is rung */
     uv_timer_t wait_timer;
@@ -171,6 +174,9 @@ enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, stru
 
 /* cache.c. When it is closing: free it once nothing of it is open. */
 void caches_gone_if_done(struct caches *caches);
+
+/* pass.c. Ask Redis for its maxmemory-policy. */
+void policy_ask(struct caches *caches);
 
 /* wait.c. Wait until this worker is rung, or until_ms (0 = unknown), or work->wait_until_ms; then
  * retry. */

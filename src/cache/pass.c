@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1 /* memmem */
 #include "cache/pass.h"
 
 #include "cache/impl.h"
@@ -19,6 +20,8 @@ enum errand_kind {
     ERRAND_SUBSCRIBE, /* and its kin: answered by messages */
     ERRAND_KEYS,
     ERRAND_SCAN,
+    ERRAND_FLUSH, /* of a database that is not the caches' */
+    ERRAND_SIZE,
 };
 
 /* A key that leaves L1 once the command that writes it is answered. */
@@ -39,6 +42,7 @@ struct errand {
     struct cache_op op; /* while a lock keeps a key in L1 */
     enum errand_kind kind;
     bool blocks;
+    bool spills;  /* it may write keys that nobody named */
     bool wrapped; /* on the pool, in a transaction with its messages */
     bool queued;  /* between MULTI and EXEC */
     bool is_sent; /* on the client's own connection */
@@ -59,11 +63,18 @@ struct pass {
     struct list flights;
     struct list written; /* since MULTI */
     bool multi, watching, broken, subscribed;
+    bool spills;      /* something between MULTI and EXEC does */
+    int64_t db;       /* of Redis; -1: the caches' */
     bool gone;        /* the client is; freed once conn and errands are too */
     unsigned errands; /* that refer to this */
 };
 
 bool pass_holds(const struct pass *pass)
+{
+    return pass_transacts(pass) || pass->db >= 0;
+}
+
+bool pass_transacts(const struct pass *pass)
 {
     return pass->multi || pass->watching;
 }
@@ -122,6 +133,9 @@ static void look_again(struct work *work)
 /* What it wrote leaves L1, then the client is answered. */
 static void settle(struct errand *errand)
 {
+    if (errand->spills)
+        (void)zone_epoch_move(errand->cache->zone);
+    errand->spills = false;
     while (!list_empty(&errand->written)) {
         struct written *written = LIST_ENTRY(errand->written.next, struct written, link);
         struct table_key key = table_key(written->cache->zone, written->key);
@@ -238,7 +252,9 @@ static bool tells_values(const struct errand *errand)
 
 static void translate(const struct errand *errand, struct reply *reply)
 {
-    if (errand->kind == ERRAND_KEYS && reply->type == REPLY_ARRAY) {
+    if (errand->kind == ERRAND_FLUSH && reply->type == REPLY_INTEGER) {
+        *reply = (struct reply){.type = REPLY_STATUS, .str = SLICE_LIT("OK")};
+    } else if (errand->kind == ERRAND_KEYS && reply->type == REPLY_ARRAY) {
         keep_keys(errand, reply, errand->argv[1]);
     } else if (errand->kind == ERRAND_SCAN && reply->type == REPLY_ARRAY && reply->n_items == 2) {
         keep_keys(errand, &reply->items[1], scan_pattern(errand));
@@ -468,7 +484,7 @@ static void on_closed(void *owner, int why, const char *text)
     pass->conn = NULL;
     caches->n_own--;
     pass->errands++; /* it stays until the end of this */
-    pass->broken = pass_holds(pass);
+    pass->broken = pass_transacts(pass);
     pass->subscribed = false;
     while ((node = list_pop(&pass->flights)) != NULL)
         fail(LIST_ENTRY(node, struct errand, link), CACHE_DOWN,
@@ -481,6 +497,33 @@ static void on_closed(void *owner, int why, const char *text)
         caches_gone_if_done(caches);
 }
 
+/* One of our own on the client's connection, whose answer nobody waits for. sent: borrowed but for
+ * what is in names, which is taken over. */
+static int send_own(struct pass *pass, struct cache *cache, const struct slice *sent, int n,
+                    struct buf *names);
+
+static int send_select(struct pass *pass)
+{
+    int64_t db = pass->db >= 0 ? pass->db : pass->caches->heritage->config->redis.db;
+    struct buf number = {0};
+    struct slice sent[2] = {SLICE_LIT("SELECT")};
+
+    if (buf_printf(&number, "%lld", (long long)db) != ERR_OK)
+        return ERR_NOMEM;
+    sent[1] = buf_slice(&number);
+    return send_own(pass, &pass->caches->cache[0], sent, 2, &number);
+}
+
+void pass_db(struct pass *pass, int64_t db)
+{
+    bool changes = db != pass->db;
+
+    pass->db = db;
+    /* On a connection that cannot be told it must not go on. */
+    if (changes && pass->conn != NULL && send_select(pass) != ERR_OK)
+        redis_conn_close(pass->conn, ERR_NOMEM, "no memory");
+}
+
 static bool open_own(struct pass *pass)
 {
     static const struct redis_conn_events events = {on_ready, on_reply, on_closed};
@@ -491,6 +534,8 @@ static bool open_own(struct pass *pass)
         return true;
     pass->conn = redis_conn_open(caches->loop, &caches->heritage->config->redis, &events, pass);
     caches->n_own += pass->conn != NULL;
+    if (pass->conn != NULL && pass->db >= 0 && send_select(pass) != ERR_OK)
+        redis_conn_close(pass->conn, ERR_NOMEM, "no memory");
     return pass->conn != NULL;
 }
 
@@ -619,13 +664,21 @@ static enum errand_kind kind_of(const struct errand *errand, const struct keyspe
     return ERRAND_PLAIN;
 }
 
+/* CONFIG GET maxmemory-policy: clients ask what becomes of their sets. Other settings are nobody's
+ * business here: passwords are among them. */
+static bool asks_of_memory(const struct errand *errand)
+{
+    return name_is(errand, "CONFIG") && errand->argc == 3 && slice_ieq(errand->argv[1], "GET") &&
+           slice_starts(errand->argv[2], SLICE_LIT("maxmemory"));
+}
+
 /* Why it cannot be passed on; NULL: it can. */
 static const char *refusal(const struct errand *errand, const struct keyspec_command *command)
 {
     static const char *const whole[] = {"FLUSHALL",  "FLUSHDB", "SWAPDB", "SELECT",
                                         "RANDOMKEY", "DBSIZE",  "MOVE",   "MONITOR"};
 
-    if (command->flags & KEYSPEC_ADMIN)
+    if (command->flags & KEYSPEC_ADMIN && !asks_of_memory(errand))
         return "ERR this command administers Redis: send it to Redis itself";
     if (command->flags & KEYSPEC_UNKNOWN && name_is(errand, "SORT")) {
         for (int i = 2; i < errand->argc; i++)
@@ -648,34 +701,49 @@ static const char *refusal(const struct errand *errand, const struct keyspec_com
     return NULL;
 }
 
+static int send_own(struct pass *pass, struct cache *cache, const struct slice *sent, int n,
+                    struct buf *names)
+{
+    struct errand *errand = calloc(1, sizeof(*errand));
+
+    if (errand == NULL) {
+        buf_fini(names);
+        return ERR_NOMEM;
+    }
+    *errand = (struct errand){
+        .pass = pass, .cache = cache, .names = *names, .argc = 1, .n_sent = n, .queued = true};
+    pass->errands++;
+    list_init(&errand->link);
+    list_init(&errand->written);
+    errand->argv = calloc(1, sizeof(*errand->argv));
+    errand->sent = calloc((size_t)n, sizeof(*errand->sent));
+    if (errand->argv == NULL || errand->sent == NULL) {
+        errand_free(errand);
+        return ERR_NOMEM;
+    }
+    memcpy(errand->sent, sent, (size_t)n * sizeof(*sent));
+    errand->argv[0] = sent[0];
+    over_own(errand);
+    return ERR_OK;
+}
+
 /* The messages of a transaction go with it: before its EXEC, on the same connection. */
 static int send_messages(struct pass *pass, struct errand *exec)
 {
     LIST_EACH_SAFE (node, next, &exec->written) {
         const struct written *written = LIST_ENTRY(node, struct written, link);
-        struct errand *errand = calloc(1, sizeof(*errand));
-        int err = errand == NULL ? ERR_NOMEM : ERR_OK;
+        struct slice sent[3] = {SLICE_LIT("PUBLISH"),
+                                slice_cstr(pass->caches->heritage->config->redis.channel)};
+        struct buf message = {0};
 
-        if (err != ERR_OK)
-            return err;
-        pass->errands++;
-        *errand = (struct errand){
-            .pass = pass, .cache = written->cache, .argc = 1, .n_sent = 3, .queued = true};
-        list_init(&errand->link);
-        list_init(&errand->written);
-        errand->argv = calloc(1, sizeof(*errand->argv));
-        errand->sent = calloc(3, sizeof(*errand->sent));
-        if (errand->argv == NULL || errand->sent == NULL ||
-            encode_message(written->cache, MESSAGE_DELETE, written->key, &errand->names) !=
-                ERR_OK) {
-            errand_free(errand);
+        if (encode_message(written->cache, MESSAGE_DELETE, written->key, &message) != ERR_OK) {
+            buf_fini(&message);
             return ERR_NOMEM;
         }
-        errand->argv[0] = errand->sent[0] = SLICE_LIT("PUBLISH");
-        errand->sent[1] = slice_cstr(pass->caches->heritage->config->redis.channel);
-        errand->sent[2] = buf_slice(&errand->names);
+        sent[2] = buf_slice(&message);
+        if (send_own(pass, written->cache, sent, 3, &message) != ERR_OK)
+            return ERR_NOMEM;
         exec->extra++;
-        over_own(errand);
     }
     return ERR_OK;
 }
@@ -701,17 +769,60 @@ static bool enter_state(struct errand *errand)
         pass->watching = true;
     if (errand->kind == ERRAND_UNWATCH && !pass->multi)
         pass->watching = pass->broken = false;
-    if (errand->kind == ERRAND_EXEC)
+    if (errand->queued) {
+        pass->spills = pass->spills || errand->spills;
+        errand->spills = false;
+    }
+    if (errand->kind == ERRAND_EXEC) {
         join_lists(&errand->written, &pass->written);
+        errand->spills = pass->spills;
+    }
     if (errand->kind == ERRAND_EXEC || errand->kind == ERRAND_DISCARD) {
         free_written(&pass->written);
-        pass->multi = pass->watching = pass->broken = false;
+        pass->multi = pass->watching = pass->broken = pass->spills = false;
     }
     if (!broken)
         return true;
     fail(errand, CACHE_DOWN,
          "EXECABORT Transaction discarded because the connection to Redis was lost");
     return false;
+}
+
+/* This cache's keys in a database that is not the caches' own: FLUSHDB and DBSIZE as a script,
+ * since they are few there and nobody keeps a count. False: it is neither, or may not be. */
+static bool name_script(struct errand *errand)
+{
+    static const struct slice flush = SLICE_LIT(
+        "local c, n = '0', 0 repeat local r = redis.call('SCAN', c, 'MATCH', ARGV[1], 'COUNT', "
+        "1000) "
+        "c = r[1] for _, k in ipairs(r[2]) do n = n + redis.call('UNLINK', k) end until c == '0' "
+        "return n");
+    static const struct slice size =
+        SLICE_LIT("local c, n = '0', 0 repeat local r = redis.call('SCAN', c, 'MATCH', ARGV[1], "
+                  "'COUNT', 1000) "
+                  "c = r[1] n = n + #r[2] until c == '0' return n");
+    bool flushes = name_is(errand, "FLUSHDB") || name_is(errand, "FLUSHALL");
+
+    if ((!flushes && !name_is(errand, "DBSIZE")) ||
+        (flushes && errand->cache->prefix.len == 0 &&
+         !errand->pass->caches->heritage->config->redis.allow_clear) ||
+        keyname_scan_glob(errand->cache, SLICE_LIT("*"), &errand->names) != ERR_OK)
+        return false;
+    errand->kind = flushes ? ERRAND_FLUSH : ERRAND_SIZE;
+    errand->sent[0] = SLICE_LIT("EVAL");
+    errand->sent[1] = flushes ? flush : size;
+    errand->sent[2] = SLICE_LIT("0");
+    errand->sent[3] = buf_slice(&errand->names);
+    errand->n_sent = 4;
+    return true;
+}
+
+/* Lua may do what it wants. */
+static bool may_spill(const struct errand *errand)
+{
+    if (errand->call != NULL && errand->call->keys_named)
+        return false;
+    return name_is(errand, "EVAL") || name_is(errand, "EVALSHA") || name_is(errand, "FCALL");
 }
 
 static void set_out(struct errand *errand)
@@ -727,6 +838,10 @@ static void set_out(struct errand *errand)
         return;
     }
     errand->kind = kind_of(errand, command);
+    if (pass->db >= 0 && !pass->multi && name_script(errand)) {
+        over_own(errand);
+        return;
+    }
     errand->blocks = (command->flags & KEYSPEC_BLOCKING) != 0;
     why = errand->kind == ERRAND_PLAIN || errand->kind == ERRAND_SUBSCRIBE
               ? refusal(errand, command)
@@ -745,6 +860,9 @@ static void set_out(struct errand *errand)
         fail(errand, CACHE_NOMEM, "ERR out of memory");
         return;
     }
+    errand->spills = pass->db < 0 && may_spill(errand);
+    if (pass->db >= 0) /* L1 has nothing of that database */
+        free_written(&errand->written);
     if (!enter_state(errand))
         return;
     if (errand->queued)
@@ -797,6 +915,48 @@ static void learn(struct caches *caches)
     pool_send(caches->pool, &caches->learn_call, &commands, 1);
 }
 
+/* ---- the server's memory policy ---- */
+
+static void policy_told(struct pool_call *call, int status, const struct reply *reply)
+{
+    static const char field[] = "maxmemory_policy:";
+    struct caches *caches = LIST_ENTRY(call, struct caches, policy_call);
+    const char *at = NULL;
+    size_t len = 0;
+
+    caches->is_asking = false;
+    if (status == ERR_OK && reply->type == REPLY_STRING)
+        at = memmem(reply->str.data, reply->str.len, field, sizeof(field) - 1);
+    if (at == NULL)
+        return;
+    at += sizeof(field) - 1;
+    while (at + len < reply->str.data + reply->str.len && at[len] != '\r' &&
+           len < sizeof(caches->policy) - 1)
+        len++;
+    memcpy(caches->policy, at, len);
+    caches->policy[len] = '\0';
+}
+
+void policy_ask(struct caches *caches)
+{
+    struct slice argv[2] = {SLICE_LIT("INFO"), SLICE_LIT("memory")};
+    struct pool_command command = {2, argv};
+
+    if (caches->is_asking || caches->closing)
+        return;
+    caches->is_asking = true;
+    caches->policy_call = (struct pool_call){.done = policy_told, .repeatable = true};
+    pool_send(caches->pool, &caches->policy_call, &command, 1);
+}
+
+const char *cache_memory_policy(struct cache *cache)
+{
+    if (!cache->l2)
+        return "allkeys-lru";
+    policy_ask(cache->set);
+    return cache->set->policy[0] != '\0' ? cache->set->policy : "noeviction";
+}
+
 /* ---- the client's side ---- */
 
 struct pass *pass_create(struct caches *caches,
@@ -809,6 +969,7 @@ struct pass *pass_create(struct caches *caches,
     pass->caches = caches;
     pass->message = message;
     pass->arg = arg;
+    pass->db = -1;
     list_init(&pass->flights);
     list_init(&pass->written);
     return pass;
@@ -842,7 +1003,7 @@ static struct errand *new_errand(struct pass *pass, struct cache *cache, int arg
     for (int i = 0; i < argc; i++)
         bytes += argv[i].len;
     errand->argv = malloc(bytes);
-    errand->sent = calloc((size_t)argc + 2, sizeof(*argv)); /* SCAN gets two more */
+    errand->sent = calloc((size_t)argc + 4, sizeof(*argv)); /* SCAN and FLUSHDB get more */
     if (errand->argv == NULL || errand->sent == NULL) {
         errand_free(errand);
         return NULL;

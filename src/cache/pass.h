@@ -5,7 +5,9 @@
  * MULTI until EXEC, WATCH, commands that block, subscriptions. While a client is in MULTI or
  * watches, all of its commands go there (pass_holds()).
  *
- * The keys of a command are known from the server's own table (redis/keyspec.h). With a key prefix
+ * The keys of a command are known from the server's own table (redis/keyspec.h). A script may write
+ * keys that it does not name: after one, all of the cache in L1 is asked for again before it is
+ * believed, on this host. With a key prefix
  * a command is refused whose keys' places are not all known; FLUSHALL and the like never get here.
  */
 #ifndef CACHE_PASS_H
@@ -24,6 +26,7 @@ struct pass_call {
                    const char *error);
     /* Then, once: what was written has left L1, and the answer may be sent. call is free then. */
     void (*finish)(struct pass_call *call);
+    bool keys_named; /* a script that is known to write no key but those it names */
 };
 
 /* message: what comes for a subscriber beside the replies. */
@@ -32,8 +35,14 @@ struct pass *pass_create(struct caches *caches,
 /* The client goes: its own connection is closed. Calls still end, with CACHE_DOWN. NULL is fine. */
 void pass_destroy(struct pass *pass);
 
-/* Whether every command of this client goes to Redis now. */
+/* Whether every command of this client goes to Redis now: it is in MULTI or watches, or is in
+ * another database. */
 bool pass_holds(const struct pass *pass);
+/* Of these, in MULTI or watching. */
+bool pass_transacts(const struct pass *pass);
+/* SELECT: this database of Redis from now on, where L1 has nothing; -1: that of the caches. Not
+ * while the client transacts. */
+void pass_db(struct pass *pass, int64_t db);
 /* Whether it has subscriptions there. */
 bool pass_subscribed(const struct pass *pass);
 

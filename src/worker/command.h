@@ -97,6 +97,11 @@ void command_lower(const struct command *command, char out[COMMAND_NAME_MAX]);
 
 /* What runs instead of call->command (NULL: we have none): itself, or the way to Redis. */
 const struct command *command_pass(const struct call *call);
+/* From now on its commands are about this database of Redis; -1: about the cache. False: no memory,
+ * and it is answered. */
+bool command_pass_db(struct call *call, int64_t db);
+/* Whether it is EVAL or EVALSHA of one of the scripts that we know. */
+bool command_script_is_known(const struct call *call);
 /* Whether it has subscriptions in Redis. */
 bool session_passes_messages(const struct resp_session *session);
 

@@ -17,6 +17,8 @@ void cmd_use(struct call *call)
                     (int)(call->argv[1].len > 64 ? 64 : call->argv[1].len), call->argv[1].data);
         return;
     }
+    if (!command_pass_db(call, -1))
+        return;
     call->session->cache = cache;
     call->session->db = 0;
     reply_ok(call->out);

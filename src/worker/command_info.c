@@ -21,7 +21,7 @@ static void config_get(struct call *call)
     char memory[24], databases[24];
     const struct slice pairs[][2] = {
         {SLICE_LIT("maxmemory"), slice_cstr(memory)},
-        {SLICE_LIT("maxmemory-policy"), SLICE_LIT("allkeys-lru")},
+        {SLICE_LIT("maxmemory-policy"), slice_cstr(cache_memory_policy(call->cache))},
         {SLICE_LIT("save"), SLICE_LIT("")},
         {SLICE_LIT("appendonly"), SLICE_LIT("no")},
         {SLICE_LIT("databases"), slice_cstr(databases)},
@@ -119,11 +119,10 @@ static int info_memory(struct call *call, struct buf *text)
     return buf_printf(text,
                       "# Memory\r\nused_memory:%llu\r\nused_memory_human:%s\r\n"
                       "used_memory_dataset:%llu\r\nmaxmemory:%llu\r\nmaxmemory_human:%s\r\n"
-                      "%s",
+                      "maxmemory_policy:%s\r\n",
                       (unsigned long long)stats.bytes, used, (unsigned long long)stats.bytes,
                       (unsigned long long)stats.memory.size_bytes, most,
-                      /* With Redis behind it is Redis' own: INFO memory is passed on. */
-                      cache_has_l2(call->cache) ? "" : "maxmemory_policy:allkeys-lru\r\n");
+                      cache_memory_policy(call->cache));
 }
 
 /* Nothing is kept on a disk; clients that wait for the end of a save see none under way. */

@@ -94,22 +94,41 @@ static void on_message(void *arg, const struct reply *reply)
     conn_abort(conn, NULL);
 }
 
+/* The session's way to Redis, made if need be; false: no memory, answered. */
+static bool open_pass(struct call *call)
+{
+    struct resp_session *session = call->session;
+
+    if (session->pass == NULL)
+        session->pass = pass_create(call->conn->worker->caches, on_message, session);
+    if (session->pass == NULL)
+        reply_error(call->out, "ERR out of memory");
+    return session->pass != NULL;
+}
+
+bool command_pass_db(struct call *call, int64_t db)
+{
+    if (db < 0 && call->session->pass == NULL)
+        return true;
+    if (!open_pass(call))
+        return false;
+    pass_db(call->session->pass, db);
+    return true;
+}
+
 void cmd_pass(struct call *call)
 {
     struct resp_session *session = call->session;
     struct passing *passing;
 
-    if (session->pass == NULL)
-        session->pass = pass_create(call->conn->worker->caches, on_message, session);
-    if (session->pass == NULL) {
-        reply_error(call->out, "ERR out of memory");
+    if (!open_pass(call))
         return;
-    }
     passing = park(call, sizeof(*passing));
     if (passing == NULL)
         return;
     passing->version = session->version;
-    passing->call = (struct pass_call){.answer = on_answer, .finish = on_finish};
+    passing->call = (struct pass_call){
+        .answer = on_answer, .finish = on_finish, .keys_named = command_script_is_known(call)};
     pass_send(session->pass, call->cache, call->argc, call->argv, &passing->call);
 }
 
@@ -185,7 +204,8 @@ const struct command *command_pass(const struct call *call)
     if (command == NULL || is_upstream(command) || is_foreign_channel(call) ||
         asks_of_any_type(call) || asks_of_memory(call))
         return &row;
-    if (pass != NULL && pass_holds(pass) && (command->flags & COMMAND_UNKNOWN_OK) == 0)
-        return &row;
-    return command;
+    if (pass == NULL || !pass_holds(pass) || command->flags & COMMAND_UNKNOWN_OK)
+        return command;
+    /* In another database the connection's own commands are still ours. */
+    return pass_transacts(pass) || (command->flags & COMMAND_LOCAL) == 0 ? &row : command;
 }

@@ -115,6 +115,7 @@ struct bulk_sink {
     struct cache_sink sink;
     struct buf *out;
     size_t mark; /* content of out before the value */
+    bool reads;  /* a miss means that there is no value, whatever was placed before */
     bool placed;
 };
 
@@ -136,15 +137,17 @@ static char *bulk_place(struct cache_sink *sink, const struct cache_info *info)
     return place;
 }
 
-static void bulk_init(struct bulk_sink *bulk, struct buf *out)
+static void bulk_init(struct bulk_sink *bulk, struct buf *out, const struct step *step)
 {
-    *bulk = (struct bulk_sink){.sink = {bulk_place}, .out = out, .mark = buf_len(out)};
+    *bulk = (struct bulk_sink){
+        .sink = {bulk_place}, .out = out, .mark = buf_len(out), .reads = step->kind == STEP_GET};
 }
 
-/* A value that was placed before a failure is no answer. */
+/* A value that was placed before a failure is no answer, nor is a stale one that Redis has no more.
+ */
 static void bulk_settle(struct bulk_sink *bulk, enum cache_status status)
 {
-    if (is_failure(status)) {
+    if (is_failure(status) || (bulk->reads && status == CACHE_MISS)) {
         buf_truncate(bulk->out, bulk->mark);
         bulk->placed = false;
     }
@@ -263,7 +266,7 @@ static void operate_parked(struct call *call, const struct step *step, reply_fn 
     single->reply = reply;
     single->version = call->session->version;
     memcpy(single->args, step->args, sizeof(single->args));
-    bulk_init(&single->bulk, &single->parked.request.reply);
+    bulk_init(&single->bulk, &single->parked.request.reply, step);
     status = try_step(call->cache, step, &single->bulk.sink, &single->op, &single->op.info,
                       &single->op.integer);
     if (status != CACHE_PENDING)
@@ -277,7 +280,7 @@ void operate(struct call *call, const struct step *step, reply_fn *reply)
     struct outcome outcome = {
         .cache = call->cache, .out = call->out, .info = &info, .version = call->session->version};
 
-    bulk_init(&bulk, call->out);
+    bulk_init(&bulk, call->out, step);
     outcome.status = first_try(call, step, &bulk.sink, &info, &outcome.integer);
     if (ask_again(call, outcome.status)) {
         buf_truncate(call->out, bulk.mark);
@@ -398,7 +401,7 @@ static void item_start(struct call *call, struct item *item, const struct step *
     enum cache_status status;
 
     item->op.done = item_done;
-    bulk_init(&item->bulk, &item->reply);
+    bulk_init(&item->bulk, &item->reply, step);
     status =
         try_step(call->cache, step, &item->bulk.sink, &item->op, &item->op.info, &item->op.integer);
     if (status != CACHE_PENDING)
@@ -441,8 +444,9 @@ static enum cache_status value_now(struct call *call, const struct step *step)
     struct cache_info info;
     enum cache_status status;
 
-    bulk_init(&bulk, call->out);
+    bulk_init(&bulk, call->out, step);
     status = first_try(call, step, &bulk.sink, &info, &(int64_t){0});
+    bulk_settle(&bulk, status);
     if (!is_failure(status) && !bulk.placed)
         reply_null(call->out, call->session->version);
     return status;

@@ -209,6 +209,18 @@ static void reply_no_lua(struct call *call)
                 "behind");
 }
 
+bool command_script_is_known(const struct call *call)
+{
+    char sha1[SHA1_TEXT_LEN + 1];
+
+    if (call->argc < 2)
+        return false;
+    if (slice_ieq(call->argv[0], "EVALSHA"))
+        return find_script(call->argv[1]) != NULL;
+    return slice_ieq(call->argv[0], "EVAL") && sha1_text(call->argv[1], sha1) == ERR_OK &&
+           find_script(slice_cstr(sha1)) != NULL;
+}
+
 void cmd_eval(struct call *call)
 {
     const struct script *script = NULL;

@@ -25,12 +25,12 @@ bool keyspace_select(struct call *call, int64_t n)
                     (long long)worker->heritage->config->databases, (long long)n);
         return false;
     }
-    if (numbered && cache_has_l2(own)) {
-        reply_error(call->out,
-                    "ERR DB index is out of range (no cache has resp_db = %lld, and numbered "
-                    "keyspaces need a cache with backend = \"memory\")",
-                    (long long)n);
+    if (!command_pass_db(call, numbered && cache_has_l2(own) ? n : -1))
         return false;
+    if (numbered && cache_has_l2(own)) { /* a database of Redis, which is no cache's */
+        call->session->cache = own;
+        call->session->db = 0;
+        return true;
     }
     if (numbered)
         zone_mark(cache_zone(own), MARK_NUMBERED);

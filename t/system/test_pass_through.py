@@ -44,7 +44,7 @@ def test_lists_hashes_sets_sorted_sets(pair, client):
 
 def test_a_get_is_never_stale_after_a_write_that_was_passed_on(pair, client):
     """On both workers: each has read the key into L1 before."""
-    daemon, _, _ = pair
+    daemon, _, prefix = pair
     others = [daemon.client(single_connection_client=True) for _ in range(6)]
     client.set("k", "hello")
     for write, expected in [
@@ -54,6 +54,8 @@ def test_a_get_is_never_stale_after_a_write_that_was_passed_on(pair, client):
             (lambda: client.rename("k", "k2") and client.rename("k2", "k"), b"Kello!"),
             (lambda: client.execute_command("COPY", "other", "k", "REPLACE"), b"copied"),
             (lambda: client.eval("return redis.call('SET', KEYS[1], ARGV[1])", 1, "k", "by script"), b"by script"),
+            (lambda: client.eval("return redis.call('SET', ARGV[1], 'unnamed')", 0, prefix + "k"), b"unnamed"),
+            (lambda: client.eval("return redis.call('DEL', ARGV[1])", 0, prefix + "k"), None),
             (lambda: client.execute_command("BITOP", "NOT", "k", "nothing"), None),
             (lambda: client.execute_command("MSETNX", "k", "nx", "fresh", "1"), b"nx")]:
         client.set("other", "copied")
@@ -61,6 +63,7 @@ def test_a_get_is_never_stale_after_a_write_that_was_passed_on(pair, client):
             reader.get("k")
         write()
         assert [reader.get("k") for reader in others] == [expected] * len(others)
+        assert [reader.mget("k") for reader in others] == [[expected]] * len(others)
 
 
 def test_multi_exec(pair, client):
@@ -76,6 +79,8 @@ def test_multi_exec(pair, client):
     client.execute_command("MULTI")
     with pytest.raises(redis.ResponseError, match="not between MULTI and EXEC|nor between MULTI and EXEC"):
         client.execute_command("FLUSHDB")
+    with pytest.raises(redis.ResponseError, match="administers Redis"):
+        client.execute_command("CONFIG", "GET", "requirepass")
     client.execute_command("SET", "k", "3")
     client.execute_command("DISCARD")
     assert client.get("k") == b"2"
@@ -162,6 +167,35 @@ def test_flushall_is_this_caches_clear(daemons, redis_server):
     daemon.client().rpush("l", "x")
     daemon.client().execute_command("FLUSHALL")
     assert redis_server.client().keys("*") == [b"strangers"]
+
+
+def test_select_of_a_database_that_is_no_caches(pair):
+    """Redis' db n, by way of a connection of the client's own; FLUSHDB and DBSIZE are about it alone."""
+    daemon, behind, prefix = pair
+    other = redis.Redis(port=behind.connection_pool.connection_kwargs["port"], db=3)
+    client = daemon.client(single_connection_client=True)
+    client.set("k", "zero")
+    client.execute_command("SELECT", 3)
+    assert client.get("k") is None and client.set("k", "three") and client.rpush("l", "x") == 1
+    assert client.get("k") == b"three" and other.get(prefix + "k") == b"three" and client.dbsize() == 2
+    for command in (["MULTI"], ["INCR", "n"], ["GET", "k"]):
+        client.execute_command(*command)
+    assert client.execute_command("EXEC") == [1, b"three"] and client.get("k") == b"three"
+    client.execute_command("SELECT", 0)
+    assert client.get("k") == b"zero" and client.dbsize() == 1
+    client.execute_command("SELECT", 3)
+    if prefix:
+        assert client.flushdb() and client.dbsize() == 0 and behind.get(prefix + "k") == b"zero"
+    else:
+        with pytest.raises(redis.ResponseError, match="whole Redis database"):
+            client.flushdb()
+
+
+def test_the_memory_policy_is_redis_own(daemons, redis_server):
+    client = daemons("--workers", "1", "--redis", redis_server.address).client()
+    redis_server.client().config_set("maxmemory-policy", "volatile-ttl")
+    wait_until(lambda: client.info("memory")["maxmemory_policy"] == "volatile-ttl", 10, "the policy")
+    assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-ttl"}
 
 
 def test_errors_are_redis_own(client):
