@@ -167,7 +167,8 @@ struct flight *flight_find(struct proxy_exchange *exchange)
     LIST_EACH_SAFE (node, next, bucket) {
         struct flight *flight = LIST_ENTRY(node, struct flight, link);
 
-        if (flight->route == exchange->route && slice_eq(buf_slice(&flight->key), key))
+        if (flight->route == exchange->route && slice_eq(buf_slice(&flight->key), key) &&
+            judge_can_join(flight, exchange))
             return flight;
     }
     return NULL;
@@ -187,7 +188,7 @@ enum proxy_result flight_join(struct flight *flight, struct proxy_exchange *exch
     if (exchange->forward == NULL)
         exchange->forward = flight->forward;
     if (flight->headed)
-        respond_head(exchange); /* what is to be stored can be shared: that was found out */
+        respond_head(exchange);
     return PROXY_PENDING;
 }
 

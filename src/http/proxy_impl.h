@@ -117,6 +117,8 @@ void flight_close(struct flight *flight);
 /* proxy_judge.c */
 void judge_head(struct flight *flight, const struct http1_reply *reply);
 void judge_end(struct flight *flight, int err);
+/* Whether one who comes now may read along: another variant is not for it. */
+bool judge_can_join(const struct flight *flight, const struct proxy_exchange *reader);
 /* Whether an older response may be served because none came. */
 bool judge_stale(const struct flight *flight);
 

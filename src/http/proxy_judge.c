@@ -153,7 +153,7 @@ static bool may_store(struct flight *flight, const struct http1_reply *reply)
 }
 
 /* Whether a reader that joined gets this response too: the selecting fields say the same. */
-static bool can_share(const struct flight *flight, const struct http1_reply *reply,
+static bool can_share(const struct flight *flight, struct fields response,
                       const struct proxy_exchange *reader)
 {
     struct fields client = {flight->client_list, flight->n_client};
@@ -164,7 +164,7 @@ static bool can_share(const struct flight *flight, const struct http1_reply *rep
 
     if (!flight->storing)
         return false;
-    vary = vary_names(fields_of(reply), &names, &status);
+    vary = vary_names(response, &names, &status);
     same =
         vary == VARY_NONE || (vary == VARY_FIELDS && status == ERR_OK &&
                               vary_key(buf_slice(&names), 0, client, &ours) == ERR_OK &&
@@ -174,6 +174,17 @@ static bool can_share(const struct flight *flight, const struct http1_reply *rep
     buf_fini(&ours);
     buf_fini(&theirs);
     return same;
+}
+
+bool judge_can_join(const struct flight *flight, const struct proxy_exchange *reader)
+{
+    struct http1_header list[PROXY_FIELDS_MAX];
+    struct fields fields = {.list = list};
+
+    if (!flight->headed)
+        return true; /* found out when its head comes */
+    fields.n = object_fields(buf_slice(&flight->lines), list, PROXY_FIELDS_MAX);
+    return can_share(flight, fields, reader);
 }
 
 /* Give every reader its head; those who cannot have this response look again. */
@@ -186,7 +197,7 @@ static void distribute(struct flight *flight, const struct http1_reply *reply)
     LIST_EACH_SAFE (each, next, &flight->readers) {
         struct proxy_exchange *reader = LIST_ENTRY(each, struct proxy_exchange, link);
 
-        if (!reader->coalesced || can_share(flight, reply, reader))
+        if (!reader->coalesced || can_share(flight, fields_of(reply), reader))
             continue;
         list_remove(each);
         reader->flight = NULL;

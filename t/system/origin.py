@@ -58,6 +58,10 @@ class Origin:
     def stop(self):
         """As if the process was killed: nothing listens, and what was open is gone."""
         self.running = False
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)  # closing alone does not end accept()
+        except OSError:
+            pass
         self.listener.close()
         for connection in self.open:
             try:

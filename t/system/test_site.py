@@ -190,6 +190,29 @@ def test_variants_are_chosen_and_forgotten_together(site):
     assert len(s.origin.requests) == 5
 
 
+def test_a_variant_is_not_given_to_one_who_comes_late(site):
+    """The first client's response has begun, and says Vary, when the second asks for another variant."""
+    begun = threading.Event()
+
+    def answer(request, connection):
+        language = request.headers["accept-language"].encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nCache-Control: max-age=600\r\n"
+                           b"Vary: Accept-Language\r\n\r\n" + language)
+        begun.set()
+        time.sleep(0.5)
+        return language
+
+    s = site(answer)
+    results = []
+    first = threading.Thread(target=lambda: results.append(s.ask("/", headers={"Accept-Language": "de"})[2]))
+    first.start()
+    assert begun.wait(10)
+    time.sleep(0.1)
+    assert s.ask("/", headers={"Accept-Language": "en"})[2] == b"enen"
+    first.join()
+    assert results == [b"dede"]
+
+
 def test_a_stale_page_is_asked_about(site):
     def answer(request, _):
         if request.headers.get("if-none-match") == '"1"':
