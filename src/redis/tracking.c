@@ -226,7 +226,7 @@ static void start_tracking(struct tracking *t)
                     "$%zu\r\n%s\r\n$5\r\nBCAST\r\n",
                     6 + 2 * t->n_prefixes, strlen(id), id);
 
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && t->n_prefixes > 0)
         rc = buf_append(&t->out, buf_head(&t->prefixes), buf_len(&t->prefixes));
     step(t, TRACKING_STARTING, send_out(t, t->tracker, rc));
 }
