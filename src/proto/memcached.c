@@ -186,8 +186,7 @@ static enum parse_status parse_storage(struct slice input, struct slice line, bo
         return refuse(request, "ERROR");
     good = take_unsigned(&line, &flags) && flags <= UINT32_MAX && good;
     good = take_signed(&line, &request->exptime) && good;
-    if (!take_signed(&line, &len) || len < 0 ||
-        (unique && !take_unsigned(&line, &request->number)))
+    if (!take_signed(&line, &len) || len < 0 || (unique && !take_unsigned(&line, &request->number)))
         return refuse(request, BAD_FORMAT);
     if (!take_noreply(&line, request) || !good) {
         request->skip = (uint64_t)len + 2; /* the value is no command */
@@ -289,7 +288,7 @@ enum parse_status memcached_parse(struct slice input, const struct memcached_lim
     struct slice line, name;
 
     *request = (struct memcached_request){.verb = MEMCACHED_NONE};
-    if (newline == NULL && input.len <= limits->line_bytes)
+    if (newline == NULL && input.len <= limits->line_bytes + 1) /* the CR */
         return PARSE_MORE;
     line = slice_make(input.data, newline == NULL ? input.len : (size_t)(newline - input.data));
     request->used = line.len + (newline != NULL);

@@ -1,0 +1,96 @@
+/* Commands must parse the same whether they arrive whole or in pieces, and point into their input
+ * only. The first byte is the pieces' size. */
+#include "fuzz.h"
+
+#include "proto/memcached.h"
+
+static const struct memcached_limits limits = {.line_bytes = 512, .value_bytes = 1024};
+
+static void require_inside(struct slice part, struct slice input)
+{
+    FUZZ_REQUIRE(part.len == 0 ||
+                 (part.data >= input.data && part.data + part.len <= input.data + input.len));
+}
+
+static int append_request(struct buf *out, const struct memcached_request *request)
+{
+    struct slice keys = request->keys, key;
+    int rc = buf_printf(out, "%d %u %lld %llu %d %llu %s:", (int)request->verb, request->flags,
+                        (long long)request->exptime, (unsigned long long)request->number,
+                        request->noreply, (unsigned long long)request->skip,
+                        request->error != NULL ? request->error : "");
+
+    while (rc == ERR_OK && request->error == NULL && memcached_key(&keys, &key)) {
+        FUZZ_REQUIRE(key.len <= MEMCACHED_KEY_MAX);
+        rc = resp_bulk(out, key);
+    }
+    return rc == ERR_OK ? resp_bulk(out, request->value) : rc;
+}
+
+/* A connection's input: what has come and is not taken yet. */
+struct stream {
+    struct slice input;
+    uint64_t skip;
+    bool closed;
+};
+
+/* Take one request; false: more is needed, or the connection is closed. */
+static bool take(struct stream *stream, struct buf *out)
+{
+    struct memcached_request request;
+    enum parse_status status = memcached_parse(stream->input, &limits, &request);
+
+    stream->closed = status == PARSE_TOO_LARGE;
+    if (stream->closed)
+        FUZZ_REQUIRE(request.error != NULL && buf_printf(out, "%s", request.error) == ERR_OK);
+    if (status != PARSE_OK)
+        return false;
+    FUZZ_REQUIRE(request.used > 0 && request.used <= stream->input.len);
+    require_inside(request.keys, stream->input);
+    require_inside(request.value, stream->input);
+    require_inside(request.argument, stream->input);
+    FUZZ_REQUIRE(append_request(out, &request) == ERR_OK);
+    stream->input.data += request.used;
+    stream->input.len -= request.used;
+    stream->skip = request.skip;
+    return true;
+}
+
+static void skip(struct stream *stream)
+{
+    size_t n = stream->input.len < stream->skip ? stream->input.len : (size_t)stream->skip;
+
+    stream->input.data += n;
+    stream->input.len -= n;
+    stream->skip -= n;
+}
+
+static void parse_stream(struct slice text, size_t step, struct buf *out)
+{
+    struct stream stream = {.input = {text.data, 0}};
+
+    for (size_t end = 0; end < text.len && !stream.closed;) {
+        end = text.len - end < step ? text.len : end + step;
+        stream.input.len = (size_t)(text.data + end - stream.input.data);
+        do
+            skip(&stream);
+        while (stream.input.len > 0 && take(&stream, out));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf whole = {0};
+    struct buf pieces = {0};
+    struct slice stream;
+
+    if (size == 0)
+        return 0;
+    stream = slice_make(data + 1, size - 1);
+    parse_stream(stream, size, &whole);
+    parse_stream(stream, 1 + data[0] % 32, &pieces);
+    FUZZ_REQUIRE(slice_eq(buf_slice(&whole), buf_slice(&pieces)));
+    buf_fini(&whole);
+    buf_fini(&pieces);
+    return 0;
+}
