@@ -30,22 +30,33 @@ uint64_t clock_wall_ms(void)
     return read_ns(CLOCK_REALTIME) / 1000000u;
 }
 
+/* What wall time is ahead of boottime, to the nearest millisecond. Both clocks run on between two
+ * calls, but this does not follow: differences of whole milliseconds would be one more or less,
+ * as the two happen to stand within theirs. */
+static int64_t wall_ahead_ms(void)
+{
+    int64_t ahead_ns = (int64_t)(read_ns(CLOCK_REALTIME) - read_ns(CLOCK_BOOTTIME));
+    int64_t ms = ahead_ns / 1000000, rest = ahead_ns % 1000000;
+
+    return rest >= 500000 ? ms + 1 : rest < -500000 ? ms - 1 : ms;
+}
+
 uint64_t clock_from_wall_ms(uint64_t wall_ms)
 {
-    uint64_t wall = clock_wall_ms();
-    uint64_t boot = clock_now_ms();
+    int64_t boot_ms;
 
-    if (wall_ms >= wall)
-        return boot + (wall_ms - wall);
-    return boot > wall - wall_ms ? boot - (wall - wall_ms) : 1;
+    if (wall_ms > INT64_MAX / 2)
+        return wall_ms; /* beyond any clock, in both of them */
+    boot_ms = (int64_t)wall_ms - wall_ahead_ms();
+    return boot_ms > 1 ? (uint64_t)boot_ms : 1;
 }
 
 uint64_t clock_to_wall_ms(uint64_t boot_ms)
 {
-    uint64_t wall = clock_wall_ms();
-    uint64_t boot = clock_now_ms();
+    int64_t wall_ms;
 
-    if (boot_ms >= boot)
-        return wall + (boot_ms - boot);
-    return wall - (boot - boot_ms);
+    if (boot_ms > INT64_MAX / 2)
+        return boot_ms;
+    wall_ms = (int64_t)boot_ms + wall_ahead_ms();
+    return wall_ms > 0 ? (uint64_t)wall_ms : 0;
 }

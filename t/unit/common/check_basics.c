@@ -34,6 +34,21 @@ START_TEST(wall_time_converts_both_ways)
 }
 END_TEST
 
+/* Whenever it is read back: what was set as wall time is not a millisecond off half of the time. */
+START_TEST(wall_times_read_back_exactly)
+{
+    uint64_t wall_ms = clock_wall_ms() + 3600000;
+    uint64_t boot_ms = clock_from_wall_ms(wall_ms);
+    unsigned exact = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        exact += clock_to_wall_ms(boot_ms) == wall_ms;
+        usleep(11);
+    }
+    ck_assert_uint_ge(exact, 1990);
+}
+END_TEST
+
 /* 0 would mean "no expiry" wherever an expiry is stored. */
 START_TEST(a_time_long_past_is_not_0)
 {
@@ -123,6 +138,7 @@ int main(void)
     int failed;
 
     tcase_add_test(tcase, clocks_go_forward);
+    tcase_add_test(tcase, wall_times_read_back_exactly);
     tcase_add_test(tcase, wall_time_converts_both_ways);
     tcase_add_test(tcase, a_time_long_past_is_not_0);
     tcase_add_test(tcase, lists_keep_order_and_forget_removed_nodes);
