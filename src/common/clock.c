@@ -30,15 +30,15 @@ uint64_t clock_wall_ms(void)
     return read_ns(CLOCK_REALTIME) / 1000000u;
 }
 
-/* What wall time is ahead of boottime, to the nearest millisecond. Both clocks run on between two
- * calls, but this does not follow: differences of whole milliseconds would be one more or less,
- * as the two happen to stand within theirs. */
+/* What wall time is ahead of boottime, in whole milliseconds, rounded up: taken from a wall time in
+ * whole milliseconds it never gives a later moment, so nothing lives longer than was said. Both
+ * clocks run on between two calls, but this does not follow: differences of whole milliseconds
+ * would be one more or less, as the two happen to stand within theirs. */
 static int64_t wall_ahead_ms(void)
 {
     int64_t ahead_ns = (int64_t)(read_ns(CLOCK_REALTIME) - read_ns(CLOCK_BOOTTIME));
-    int64_t ms = ahead_ns / 1000000, rest = ahead_ns % 1000000;
 
-    return rest >= 500000 ? ms + 1 : rest < -500000 ? ms - 1 : ms;
+    return ahead_ns / 1000000 + (ahead_ns % 1000000 > 0);
 }
 
 uint64_t clock_from_wall_ms(uint64_t wall_ms)
