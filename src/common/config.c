@@ -289,7 +289,7 @@ static int apply_tcp_flag(struct config_work *work, const char *flag, const char
         return config_fault_at(work, (struct config_place){.file = flag}, "",
                                "\"%s\" is no ADDR:PORT; a unix socket is given by --socket PATH",
                                address);
-    if (strcmp(flag, "--http") == 0)
+    if (flag != NULL && strcmp(flag, "--http") == 0)
         return apply_listener_flag(work, flag, address);
     rc = add_listener(work, flag, address, PROTOCOL_HTTP);
     if (rc == ERR_OK)

@@ -67,12 +67,19 @@ struct config_cache {
     size_t n_direct_users;
 };
 
+enum config_target { TARGET_ORIGIN, TARGET_API, TARGET_ADMIN, TARGET_ANSWER };
 enum config_balance { BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS, BALANCE_HASH };
 
 /* routes = ( { origin = [ "http://127.0.0.1:3000" ]; ... }, ... ): the HTTP caching tier. */
 struct config_route {
     char *host; /* glob, in lower case; "" = every host */
     char *path; /* a prefix, or a glob where it has a '*' or '?' */
+    enum config_target target;
+    int64_t answer_status;
+    char *answer_type; /* "" = none */
+    char *answer_body;
+    char *methods[CONFIG_MAX_NAMES]; /* none: all */
+    size_t n_methods;
     char *origins[CONFIG_MAX_ORIGINS];
     size_t n_origins;
     enum config_balance balance;
@@ -84,11 +91,31 @@ struct config_route {
     char *tag_header;
     char *bypass_cookies[CONFIG_MAX_NAMES];
     size_t n_bypass_cookies;
+    char *bypass_headers[CONFIG_MAX_NAMES];
+    size_t n_bypass_headers;
+    char *bypass_query[CONFIG_MAX_NAMES];
+    size_t n_bypass_query;
+    char *key_query[CONFIG_MAX_NAMES]; /* none: all parameters count */
+    size_t n_key_query;
     char *ignore_query[CONFIG_MAX_NAMES];
     size_t n_ignore_query;
     bool sort_query;
     char *key_headers[CONFIG_MAX_NAMES];
     size_t n_key_headers;
+    char *key_cookies[CONFIG_MAX_NAMES];
+    size_t n_key_cookies;
+    char *status_ttl[CONFIG_MAX_NAMES]; /* "404 5xx: 10s": common/routerule.h */
+    size_t n_status_ttl;
+    char *ignore_headers[CONFIG_MAX_NAMES]; /* of responses */
+    size_t n_ignore_headers;
+    char *set_request[CONFIG_MAX_NAMES]; /* "Name: value" */
+    size_t n_set_request;
+    char *remove_request[CONFIG_MAX_NAMES];
+    size_t n_remove_request;
+    char *set_response[CONFIG_MAX_NAMES];
+    size_t n_set_response;
+    char *remove_response[CONFIG_MAX_NAMES];
+    size_t n_remove_response;
     uint64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     int64_t keepalive; /* idle connections to each server, per worker */
     uint64_t keepalive_timeout_ms, fail_timeout_ms;

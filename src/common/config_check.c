@@ -380,43 +380,6 @@ static int check_listener(struct config_work *work, size_t i)
     return rc;
 }
 
-static bool is_token(const char *name)
-{
-    return name[0] != '\0' && name[strcspn(name, " \t,:;=\"\\/()<>@[]{}?")] == '\0';
-}
-
-static int check_header_names(struct config_work *work, size_t i)
-{
-    const struct config_route *route = &work->config->routes[i];
-
-    if (route->tag_header[0] != '\0' && !is_token(route->tag_header))
-        return fault(work, SCOPE_ROUTES, "tag_header", i, "is no name of a header field");
-    for (size_t k = 0; k < route->n_key_headers; k++)
-        if (!is_token(route->key_headers[k]))
-            return fault(work, SCOPE_ROUTES, "key_headers", i, "has no name of a header field");
-    if (strpbrk(route->host_header, " \t\r\n/") != NULL)
-        return fault(work, SCOPE_ROUTES, "host_header", i, "is no host name");
-    if (route->health_path[0] != '\0' &&
-        (route->health_path[0] != '/' || strpbrk(route->health_path, " \t\r\n") != NULL))
-        return fault(work, SCOPE_ROUTES, "health_path", i, "is no path: /PATH");
-    return ERR_OK;
-}
-
-static int check_route(struct config_work *work, size_t i)
-{
-    const struct config *config = work->config;
-    const struct config_route *route = &config->routes[i];
-
-    if (route->n_origins == 0)
-        return fault(work, SCOPE_ROUTES, "origin", i, "is missing");
-    if (route->path[0] != '/' && route->path[0] != '*')
-        return fault(work, SCOPE_ROUTES, "path", i, "begins with a / or a *");
-    if (find_cache(config, route->cache, config->n_caches) == NULL)
-        return config_fault(work, SCOPE_ROUTES, config_row_find(SCOPE_ROUTES, "cache"), i,
-                            "there is no cache \"%s\"", route->cache);
-    return check_header_names(work, i);
-}
-
 /* Who the API answers to when there is no token; said here, since a refusal looks like a fault. */
 static void warn_without_token(const struct config *config)
 {
@@ -453,7 +416,7 @@ int config_complete(struct config_work *work)
     for (size_t i = 0; i < work->config->n_listeners && rc == ERR_OK; i++)
         rc = check_listener(work, i);
     for (size_t i = 0; i < work->config->n_routes && rc == ERR_OK; i++)
-        rc = check_route(work, i);
+        rc = config_check_route(work, i);
     if (rc == ERR_OK)
         warn_without_token(work->config);
     return rc;

@@ -92,6 +92,9 @@ int config_complete(struct config_work *work) MUST_CHECK;
 int config_read_secret(struct config_work *work, enum config_scope scope, const char *key,
                        size_t element, const char *path, char **secret) MUST_CHECK;
 
+/* config_routes.c. The caches are complete. */
+int config_check_route(struct config_work *work, size_t route) MUST_CHECK;
+
 /* config_users.c. The caches are complete. */
 int config_complete_users(struct config_work *work) MUST_CHECK;
 int config_complete_trust(struct config_work *work, size_t listener) MUST_CHECK;

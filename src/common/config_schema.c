@@ -16,6 +16,7 @@ static const char *const protocols[] = {"auto", "http", "resp", "memcached", NUL
 static const char *const backends[] = {"auto", "memory", "redis", "layered", NULL};
 static const char *const backups[] = {"auto", "none", "memory", NULL};
 static const char *const balances[] = {"round_robin", "least_connections", "hash", NULL};
+static const char *const targets[] = {"origin", "api", "admin", "answer", NULL};
 static const char *const adapters[] = {"none", "redis", NULL};
 
 #define TOP(key, kind, field)                                                                      \
@@ -59,8 +60,9 @@ static const struct config_row rows[] = {
              "something is degraded and goes on; info: starts, stops and changes of state; debug: "
              "each unusual event."},
     {TOP("access_log", CONFIG_STRING, access_log), .fallback = "",
-     .text = "Where the site's requests are logged, a line each; USR1 opens the file anew. \"stderr\": "
-             "to standard error. Empty: nowhere."},
+     .text =
+         "Where the site's requests are logged, a line each; USR1 opens the file anew. \"stderr\": "
+         "to standard error. Empty: nowhere."},
     {TOP("access_log_format", CONFIG_STRING, access_log_format),
      .fallback = "$time $peer \"$method $target $protocol\" $host $status $bytes $ms \"$cache\" "
                  "$origin $origin_ms \"$referer\" \"$agent\"",
@@ -345,10 +347,26 @@ static const struct config_row rows[] = {
      .text =
          "The paths this route is for: what they begin with, or, where there is a * or ? in it, "
          "a glob for the whole path."},
+    {ROUTE("target", CONFIG_ENUM, target), .fallback = "origin", .max = TARGET_ANSWER,
+     .choices = targets,
+     .text = "Who answers. origin: the servers of the application, through the cache; api: the "
+             "key-value API, statistics and metrics, for users and holders of the API's token; "
+             "admin: the same, and for clients of this machine without either, unless a proxy "
+             "passed their request on; answer: the route itself."},
+    {ROUTE("answer_status", CONFIG_INT, answer_status), .fallback = "200", .min = 200, .max = 599,
+     .text = "The status of the answer of target = \"answer\"."},
+    {ROUTE("answer_type", CONFIG_STRING, answer_type), .fallback = "text/plain; charset=utf-8",
+     .text = "The Content-Type of that answer. Empty: none."},
+    {ROUTE("answer_body", CONFIG_STRING, answer_body), .fallback = "",
+     .text = "The body of that answer. Further fields, a Location for example, come from "
+             "set_response."},
+    {ROUTE_LIST("methods", methods, n_methods), .max = CONFIG_MAX_NAMES, .unit = "methods",
+     .text = "The request methods that the route takes; others are answered with 405. Empty: "
+             "all."},
     {ROUTE_LIST("origin", origins, n_origins), .max = CONFIG_MAX_ORIGINS, .unit = "servers",
      .example = "http://127.0.0.1:3000",
      .text = "The servers of the application: \"http://HOST:PORT\" or \"unix:PATH\". At least "
-             "one. Names are looked up again every 30 seconds."},
+             "one, unless the target is another. Names are looked up again every 30 seconds."},
     {ROUTE("balance", CONFIG_ENUM, balance), .fallback = "round_robin", .max = BALANCE_HASH,
      .choices = balances,
      .text = "Which of several servers gets a request: each in turn, the one with the fewest open "
@@ -372,6 +390,13 @@ static const struct config_row rows[] = {
      .unit = "ms",
      .text = "How long beyond its time a page is served when the origin answers with 500, 502, 503 "
              "or 504, where its response does not say so itself (RFC 5861). At most grace."},
+    {ROUTE_LIST("status_ttl", status_ttl, n_status_ttl), .max = CONFIG_MAX_NAMES, .unit = "rules",
+     .text = "How long responses of some statuses are fresh that do not say so themselves: \"404 "
+             "410: 10s\", \"5xx: 1s\". The first rule that fits counts; 0: not stored."},
+    {ROUTE_LIST("ignore_headers", ignore_headers, n_ignore_headers), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Response fields (globs) that are dropped as they come, as if the origin had not sent "
+             "them: Cache-Control, Set-Cookie or Vary of an application that says too much."},
     {ROUTE("pass_ttl", CONFIG_TIME, pass_ttl_ms), .fallback = "10s", .max = HOUR, .unit = "ms",
      .text =
          "How long it is remembered that a page cannot be cached, so that requests for it do not "
@@ -399,6 +424,16 @@ static const struct config_row rows[] = {
      .unit = "names",
      .text = "Requests with one of these cookies (globs) go to the origin and are not cached: a "
              "session's cookie, for example."},
+    {ROUTE_LIST("bypass_headers", bypass_headers, n_bypass_headers), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Likewise requests with one of these header fields (globs): Authorization, for "
+             "example."},
+    {ROUTE_LIST("bypass_query", bypass_query, n_bypass_query), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Likewise requests with one of these query parameters (globs): \"preview\"."},
+    {ROUTE_LIST("key_query", key_query, n_key_query), .max = CONFIG_MAX_NAMES, .unit = "names",
+     .text = "The query parameters (globs) that make a page another one. Empty: all. Others are "
+             "still passed on."},
     {ROUTE_LIST("ignore_query", ignore_query, n_ignore_query), .max = CONFIG_MAX_NAMES,
      .unit = "names",
      .text =
@@ -411,6 +446,25 @@ static const struct config_row rows[] = {
      .text =
          "Request header fields that make a page another one, as if every response named them in "
          "Vary."},
+    {ROUTE_LIST("key_cookies", key_cookies, n_key_cookies), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Cookies whose values make a page another one: a language, for example."},
+    {ROUTE_LIST("set_request", set_request, n_set_request), .max = CONFIG_MAX_NAMES,
+     .unit = "fields",
+     .text = "Header fields of the request to the origin, \"Name: value\", in place of the "
+             "client's of that name."},
+    {ROUTE_LIST("remove_request", remove_request, n_remove_request), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Header fields (globs) that the origin does not get. Without Cookie and Authorization "
+             "it cannot answer one client alone, and its responses are stored accordingly."},
+    {ROUTE_LIST("set_response", set_response, n_set_response), .max = CONFIG_MAX_NAMES,
+     .unit = "fields",
+     .text = "Header fields of the response to the client, \"Name: value\", in place of the "
+             "origin's of that name. They do not change what is stored."},
+    {ROUTE_LIST("remove_response", remove_response, n_remove_response), .max = CONFIG_MAX_NAMES,
+     .unit = "names",
+     .text = "Header fields (globs) of the response that the client does not get. What they say of "
+             "caching holds here."},
     {ROUTE("connect_timeout", CONFIG_TIME, connect_timeout_ms), .fallback = "2s", .min = 10,
      .max = 5 * MINUTE, .unit = "ms", .text = "How long connecting to a server may take."},
     {ROUTE("first_byte_timeout", CONFIG_TIME, first_byte_timeout_ms), .fallback = "30s", .min = 10,

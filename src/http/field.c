@@ -86,6 +86,47 @@ bool field_next(struct field_walk *walk, struct slice *element)
     }
 }
 
+struct cookie_walk cookie_walk(struct fields fields)
+{
+    return (struct cookie_walk){.fields = fields};
+}
+
+/* The next pair of one line, between semicolons; false: there is none. */
+static bool split_pair(struct slice *rest, struct slice *pair)
+{
+    while (rest->len > 0) {
+        const char *end = memchr(rest->data, ';', rest->len);
+        size_t len = end == NULL ? rest->len : (size_t)(end - rest->data);
+        size_t taken = end == NULL ? len : len + 1;
+
+        *pair = trim(slice_make(rest->data, len));
+        *rest = slice_make(rest->data + taken, rest->len - taken);
+        if (pair->len > 0)
+            return true;
+    }
+    return false;
+}
+
+bool cookie_next(struct cookie_walk *walk, struct slice *name, struct slice *value)
+{
+    struct slice pair;
+    const char *equals;
+
+    while (!split_pair(&walk->rest, &pair)) {
+        while (walk->line < walk->fields.n &&
+               !slice_ieq(walk->fields.list[walk->line].name, "cookie"))
+            walk->line++;
+        if (walk->line == walk->fields.n)
+            return false;
+        walk->rest = walk->fields.list[walk->line++].value;
+    }
+    equals = memchr(pair.data, '=', pair.len);
+    *name = slice_make(pair.data, equals == NULL ? pair.len : (size_t)(equals - pair.data));
+    *value =
+        equals == NULL ? slice_make(NULL, 0) : slice_make(equals + 1, pair.len - name->len - 1);
+    return true;
+}
+
 bool field_lists(struct fields fields, const char *name, const char *token)
 {
     struct field_walk walk = field_walk(fields, name);

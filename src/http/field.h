@@ -31,6 +31,15 @@ bool field_split(struct slice *rest, struct slice *element);
 /* Whether some element of the list is this token, in any case. */
 bool field_lists(struct fields fields, const char *name, const char *token);
 
+/* Walk the pairs "name=value" of a request's Cookie lines (RFC 6265 section 4.2.1). */
+struct cookie_walk {
+    struct fields fields;
+    size_t line;
+    struct slice rest;
+};
+struct cookie_walk cookie_walk(struct fields fields);
+bool cookie_next(struct cookie_walk *walk, struct slice *name, struct slice *value);
+
 #define FIELD_SECONDS_MAX INT64_C(2147483648) /* RFC 9111 section 1.2.2 */
 /* delta-seconds; what is larger is the maximum. False: not a number. */
 bool field_seconds(struct slice text, int64_t *seconds);

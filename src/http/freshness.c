@@ -128,6 +128,10 @@ struct freshness freshness_judge(const struct freshness_case *c,
     if (f.why != NULL)
         return f;
     stated = explicit_lifetime(c, &cc, targeted, &f);
+    if (!stated && rules->has_status_ttl) {
+        f.lifetime_s = rules->status_ttl_s > 0 ? rules->status_ttl_s + f.age_s : 0;
+        stated = true;
+    }
     if (!stated && (freshness_heuristic_status(c->status) || cc.is_public) && !c->cookies)
         f.lifetime_s = heuristic_lifetime(&f);
     if (rules->ttl_s > 0)

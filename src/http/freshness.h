@@ -9,6 +9,8 @@
 struct freshness_rules {
     int64_t ttl_s;            /* instead of what the response says; 0 = as it says */
     int64_t ttl_max_s;        /* at most; 0 = no limit */
+    bool has_status_ttl;      /* there is a rule for its status, where it says nothing itself */
+    int64_t status_ttl_s;     /* the rule's; 0 = not stored */
     int64_t stale_if_error_s; /* where the response says nothing of it */
     bool set_cookie;          /* responses with Set-Cookie may be stored */
 };

@@ -115,15 +115,31 @@ static bool next_parameter(struct slice *query, struct slice *parameter)
     return true;
 }
 
-static bool is_ignored(struct slice parameter, char *const *ignore, size_t n_ignore)
+static bool is_named(struct slice parameter, char *const *globs, size_t n)
 {
     const char *equals = memchr(parameter.data, '=', parameter.len);
     struct slice name = parameter;
 
     if (equals != NULL)
         name.len = (size_t)(equals - parameter.data);
-    for (size_t i = 0; i < n_ignore; i++)
-        if (glob_match(slice_cstr(ignore[i]), name))
+    for (size_t i = 0; i < n; i++)
+        if (glob_match(slice_cstr(globs[i]), name))
+            return true;
+    return false;
+}
+
+static bool counts(struct slice parameter, const struct message_query *how)
+{
+    return (how->n_keep == 0 || is_named(parameter, how->keep, how->n_keep)) &&
+           !is_named(parameter, how->ignore, how->n_ignore);
+}
+
+bool message_has_parameter(struct slice query, char *const *globs, size_t n)
+{
+    struct slice parameter;
+
+    while (n > 0 && next_parameter(&query, &parameter))
+        if (is_named(parameter, globs, n))
             return true;
     return false;
 }
@@ -137,23 +153,23 @@ static int compare(const void *a, const void *b)
     return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-static int append_query(struct slice query, char *const *ignore, size_t n_ignore, bool sort,
-                        struct buf *key)
+static int append_query(struct slice query, const struct message_query *how, struct buf *key)
 {
+    static const struct message_query as_it_is = {0};
     struct slice list[PARAMETERS_MAX];
     struct slice rest = query;
     size_t n = 0;
     int status = ERR_OK;
 
-    if (n_ignore == 0 && !sort) {
+    if (how->n_keep == 0 && how->n_ignore == 0 && !how->sort) {
         status = buf_append(key, "?", 1);
         return status == ERR_OK ? buf_append(key, query.data, query.len) : status;
     }
     while (n < PARAMETERS_MAX && next_parameter(&rest, &list[n]))
-        n += !is_ignored(list[n], ignore, n_ignore);
+        n += counts(list[n], how);
     if (n == PARAMETERS_MAX)
-        return append_query(query, NULL, 0, false, key);
-    if (sort)
+        return append_query(query, &as_it_is, key);
+    if (how->sort)
         qsort(list, n, sizeof(list[0]), compare);
     for (size_t i = 0; i < n && status == ERR_OK; i++) {
         status = buf_append(key, i == 0 ? "?" : "&", 1);
@@ -188,8 +204,7 @@ bool message_page_of(struct slice url, struct message_page *page)
     return message_host_valid(page->host);
 }
 
-int message_key(const struct message_page *page, char *const *ignore, size_t n_ignore, bool sort,
-                struct buf *key)
+int message_key(const struct message_page *page, const struct message_query *how, struct buf *key)
 {
     int status = page->https ? buf_append(key, "https://", 8) : buf_append(key, "http://", 7);
 
@@ -198,6 +213,6 @@ int message_key(const struct message_page *page, char *const *ignore, size_t n_i
     if (status == ERR_OK)
         status = buf_append(key, page->path.data, page->path.len);
     if (status == ERR_OK && page->query.data != NULL)
-        status = append_query(page->query, ignore, n_ignore, sort, key);
+        status = append_query(page->query, how, key);
     return status;
 }

@@ -28,10 +28,22 @@ struct message_page {
 /* Take "http://HOST/PATH?QUERY", or https, apart. False: it is no such address. */
 bool message_page_of(struct slice url, struct message_page *page);
 
-/* The key of a page: its address, the host in lower case and without the scheme's own port. ignore:
- * globs of query parameters left out; sort: the rest in order. Source: RFC 9110 section 4.2.3 for
- * the host; the path is taken as it is, so that key and origin never differ. */
-int message_key(const struct message_page *page, char *const *ignore, size_t n_ignore, bool sort,
+/* Which query parameters make a page another one. Globs for their names. */
+struct message_query {
+    char *const *keep; /* these alone; none: all */
+    size_t n_keep;
+    char *const *ignore; /* and not these */
+    size_t n_ignore;
+    bool sort; /* in whatever order they stand */
+};
+
+/* The key of a page: its address, the host in lower case and without the scheme's own port. Source:
+ * RFC 9110 section 4.2.3 for the host; the path is taken as it is, so that key and origin never
+ * differ. */
+int message_key(const struct message_page *page, const struct message_query *how,
                 struct buf *key) MUST_CHECK;
+
+/* Whether a parameter of the query has a name that one of the globs matches. */
+bool message_has_parameter(struct slice query, char *const *globs, size_t n);
 
 #endif

@@ -23,12 +23,18 @@ static int route_open(struct proxy *proxy, struct site_route *route,
     if (all->limits.value_bytes != 0 && all->limits.value_bytes < value_max)
         value_max = all->limits.value_bytes;
     route->object_max = config->object_bytes < value_max ? config->object_bytes : value_max;
+    route->request = (struct routerule_fields){config->set_request, config->n_set_request,
+                                               config->remove_request, config->n_remove_request};
+    route->response = (struct routerule_fields){config->set_response, config->n_set_response,
+                                                config->remove_response, config->n_remove_response};
     route->rules = (struct freshness_rules){
         .ttl_s = (int64_t)config->ttl_ms / 1000,
         .ttl_max_s = (int64_t)config->ttl_max_ms / 1000,
         .stale_if_error_s = (int64_t)config->stale_if_error_ms / 1000,
         .set_cookie = config->store_set_cookie,
     };
+    if (config->target != TARGET_ORIGIN)
+        return ERR_OK;
     return origin_create(proxy->loop, config, &all->limits, &route->origin, msg);
 }
 
@@ -93,27 +99,35 @@ enum proxy_result proxy_fail(struct proxy_exchange *exchange, int status, const 
 static bool has_cookie(const struct proxy_exchange *exchange)
 {
     const struct config_route *config = exchange->route->config;
-    struct field_walk walk = field_walk(exchange->fields, "Cookie");
-    struct slice line;
+    struct cookie_walk walk = cookie_walk(exchange->fields);
+    struct slice name, value;
 
-    while (config->n_bypass_cookies > 0 && field_next(&walk, &line)) {
-        while (line.len > 0) {
-            size_t len = 0, name_len = 0;
-
-            while (line.len > 0 && (line.data[0] == ' ' || line.data[0] == ';'))
-                line = slice_make(line.data + 1, line.len - 1);
-            while (len < line.len && line.data[len] != ';')
-                len++;
-            while (name_len < len && line.data[name_len] != '=')
-                name_len++;
-            for (size_t i = 0; i < config->n_bypass_cookies; i++)
-                if (glob_match(slice_cstr(config->bypass_cookies[i]),
-                               slice_make(line.data, name_len)))
-                    return true;
-            line = slice_make(line.data + len, line.len - len);
-        }
-    }
+    while (config->n_bypass_cookies > 0 && cookie_next(&walk, &name, &value))
+        for (size_t i = 0; i < config->n_bypass_cookies; i++)
+            if (glob_match(slice_cstr(config->bypass_cookies[i]), name))
+                return true;
     return false;
+}
+
+static bool has_header(const struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+
+    for (size_t i = 0; config->n_bypass_headers > 0 && i < exchange->fields.n; i++)
+        if (routerule_names(config->bypass_headers, config->n_bypass_headers,
+                            exchange->fields.list[i].name))
+            return true;
+    return false;
+}
+
+/* What the route says of it. */
+static bool is_bypassed(const struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+
+    return has_cookie(exchange) || has_header(exchange) ||
+           message_has_parameter(exchange->request->query, config->bypass_query,
+                                 config->n_bypass_query);
 }
 
 /* Why a GET or HEAD is not answered from the cache; NULL: it may be. */
@@ -127,7 +141,7 @@ static const char *bypass_reason(const struct proxy_exchange *exchange)
     if (field_get(fields, "If-Match").data != NULL ||
         field_get(fields, "If-Unmodified-Since").data != NULL)
         return "request";
-    if (has_cookie(exchange))
+    if (is_bypassed(exchange))
         return "bypass";
     if (buf_len(&exchange->key) > exchange->proxy->heritage->config->limits.key_bytes)
         return "bypass";
@@ -146,6 +160,7 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->page_len = 0;
     exchange->broken = false;
     exchange->status = 0;
+    exchange->admin = false;
     exchange->has_found = false;
     exchange->cacheable = false;
     exchange->coalesced = false;
@@ -229,10 +244,43 @@ static enum proxy_result pass(struct proxy_exchange *exchange, const char *why)
     return flight_begin(exchange, 0, false);
 }
 
+static bool takes_method(const struct config_route *config, const struct http1_request *request)
+{
+    for (size_t i = 0; i < config->n_methods; i++)
+        if (slice_eq(request->method_name, slice_cstr(config->methods[i])))
+            return true;
+    return config->n_methods == 0;
+}
+
+/* What is not for an origin. PROXY_PENDING: it is for one. */
+static enum proxy_result begin_elsewhere(struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+
+    if (!takes_method(config, exchange->request))
+        return proxy_fail(exchange, 405, "the route does not take this method");
+    switch (config->target) {
+    case TARGET_API:
+        return PROXY_API;
+    case TARGET_ADMIN:
+        /* Who came through a proxy is not of this machine, whatever its connection says. */
+        exchange->admin = field_get(exchange->fields, "X-Forwarded-For").data == NULL &&
+                          field_get(exchange->fields, "Forwarded").data == NULL &&
+                          field_get(exchange->fields, "Via").data == NULL;
+        return PROXY_API;
+    case TARGET_ANSWER:
+        respond_fixed(exchange);
+        return PROXY_ANSWERED;
+    default:
+        return PROXY_PENDING;
+    }
+}
+
 static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *exchange)
 {
     const struct http1_request *request = exchange->request;
     struct message_page page;
+    enum proxy_result result;
     size_t route;
     const char *why;
     int status;
@@ -247,6 +295,9 @@ static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *excha
     if (route == proxy->n_routes)
         return proxy_fail(exchange, 404, "no route is for this host and path");
     exchange->route = &proxy->routes[route];
+    result = begin_elsewhere(exchange);
+    if (result != PROXY_PENDING)
+        return result;
     page = (struct message_page){.https = exchange->https,
                                  .host = host_of(exchange),
                                  .path = request->path,

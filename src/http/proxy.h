@@ -43,6 +43,7 @@ struct proxy_exchange {
     /* Results. */
     bool broken; /* the response is cut off: end the connection at once */
     int status;  /* of the response, for the log; 0 = none */
+    bool admin;  /* PROXY_API: clients of this machine need no token */
 
     /* The proxy's own. */
     struct proxy *proxy;
@@ -69,7 +70,12 @@ struct proxy_exchange {
     bool beginning, answered; /* inside proxy_begin(); and answered there */
 };
 
-enum proxy_result { PROXY_ANSWERED, PROXY_PENDING };
+enum proxy_result {
+    PROXY_ANSWERED,
+    PROXY_PENDING,
+    PROXY_API, /* the route leads to the API: the owner asks it, and the proxy is done with the
+                  exchange; its `admin` says which */
+};
 
 int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *heritage,
                  struct proxy **out, struct errmsg *msg) MUST_CHECK;

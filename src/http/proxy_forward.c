@@ -34,6 +34,18 @@ static int add_line(struct buf *out, const char *name, struct slice value)
     return message_line(out, slice_cstr(name), value);
 }
 
+static int add_set(struct flight *flight)
+{
+    const struct routerule_fields *rules = &flight->route->request;
+    struct slice name, value;
+    int status = ERR_OK;
+
+    for (size_t i = 0; i < rules->n_set && status == ERR_OK; i++)
+        if (routerule_field(rules->set[i], &name, &value))
+            status = message_line(&flight->request, name, value);
+    return status;
+}
+
 static int add_fields(struct flight *flight, const struct proxy_exchange *exchange)
 {
     bool whole = flight->cacheable && flight->get && strcmp(flight->forward, "bypass") != 0;
@@ -43,11 +55,12 @@ static int add_fields(struct flight *flight, const struct proxy_exchange *exchan
         const struct http1_header *header = &exchange->fields.list[i];
 
         if (is_rewritten(header->name) || message_is_hop(exchange->fields, header->name) ||
+            routerule_drops(&flight->route->request, header->name) ||
             (whole && is_conditional(header->name)))
             continue;
         status = message_line(&flight->request, header->name, header->value);
     }
-    return status;
+    return status == ERR_OK ? add_set(flight) : status;
 }
 
 /* The chain of addresses that a trusted proxy told of grows by its own. */

@@ -12,6 +12,7 @@
 #ifndef HTTP_PROXY_IMPL_H
 #define HTTP_PROXY_IMPL_H
 
+#include "common/routerule.h"
 #include "http/conditional.h"
 #include "http/freshness.h"
 #include "http/message.h"
@@ -29,6 +30,7 @@ struct site_route {
     struct cache *cache;
     struct origin *origin;
     struct freshness_rules rules;
+    struct routerule_fields request, response; /* fields set and dropped on the way */
     size_t object_max;
 };
 
@@ -140,6 +142,8 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
                     const char *status_text);
 /* The same for an object somewhere else. */
 void respond_object(struct proxy_exchange *exchange, struct slice value, const char *status_text);
+/* The route's own answer (target = "answer"). */
+void respond_fixed(struct proxy_exchange *exchange);
 /* A short answer of our own. */
 void respond_own(struct proxy_exchange *exchange, int status, const char *why);
 /* The head of the flight's response, then its body as far as it is there. */

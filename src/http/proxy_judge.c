@@ -5,6 +5,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <stdlib.h>
+
 /* After a failure nobody asks for the page for so long, where an older one can be served. */
 #define BACK_OFF_MS 1000
 
@@ -68,20 +70,44 @@ static int add_lines(const struct flight *flight, struct fields fields, bool sto
                             : status;
 }
 
+/* Whether the origin's request had the field: what the route drops cannot have shaped the response.
+ */
+static bool was_told(const struct flight *flight, const char *name)
+{
+    const struct routerule_fields *rules = &flight->route->request;
+    struct fields client = {flight->client_list, flight->n_client};
+
+    return routerule_sets(rules, name) ||
+           (field_get(client, name).data != NULL && !routerule_drops(rules, slice_cstr(name)));
+}
+
+/* What the route says of the status. */
+static void add_status_rule(const struct config_route *config, int status,
+                            struct freshness_rules *rules)
+{
+    uint64_t ttl_ms;
+
+    for (size_t i = 0; i < config->n_status_ttl && !rules->has_status_ttl; i++)
+        if (routerule_status_ttl(config->status_ttl[i], status, &rules->has_status_ttl, &ttl_ms) ==
+            ERR_OK)
+            rules->status_ttl_s = ((int64_t)ttl_ms + 999) / 1000;
+}
+
 static struct freshness judge(const struct flight *flight, int status, struct fields fields)
 {
-    struct fields client = {flight->client_list, flight->n_client};
+    struct freshness_rules rules = flight->route->rules;
     uint64_t delay_ms = clock_now_ms() - flight->io.sent_ms;
     struct freshness_case c = {
         .status = status,
         .fields = fields,
-        .authorized = field_get(client, "Authorization").data != NULL,
-        .cookies = field_get(client, "Cookie").data != NULL,
+        .authorized = was_told(flight, "Authorization"),
+        .cookies = was_told(flight, "Cookie"),
         .now_s = (int64_t)clock_wall_ms() / 1000,
         .delay_s = (int64_t)delay_ms / 1000,
     };
 
-    return freshness_judge(&c, &flight->route->rules);
+    add_status_rule(flight->route->config, status, &rules);
+    return freshness_judge(&c, &rules);
 }
 
 static struct object_head object_head(const struct flight *flight, int status)
@@ -370,17 +396,11 @@ static void on_interim(struct flight *flight, const struct http1_reply *reply)
         respond_interim(LIST_ENTRY(node, struct proxy_exchange, link), reply);
 }
 
-void judge_head(struct flight *flight, const struct http1_reply *reply)
+static void judge_final(struct flight *flight, const struct http1_reply *reply)
 {
     char text[64];
 
-    flight->head_ms = clock_now_ms() - flight->io.sent_ms;
-    if (reply->status == 101) {
-        origin_cancel(&flight->io);
-        judge_end(flight, ERR_PROTOCOL);
-    } else if (reply->status < 200) {
-        on_interim(flight, reply);
-    } else if (flight->validating && reply->status == 304) {
+    if (flight->validating && reply->status == 304) {
         confirmed(flight, reply);
     } else if (flight->validating && is_error(reply->status) &&
                stale_will_do(flight, reply->status)) {
@@ -391,6 +411,42 @@ void judge_head(struct flight *flight, const struct http1_reply *reply)
     } else {
         store_invalidate(flight, reply);
         take_response(flight, reply);
+    }
+}
+
+/* Without the fields that the route has dropped as they come. */
+static void judge_rest(struct flight *flight, const struct http1_reply *reply)
+{
+    const struct config_route *config = flight->route->config;
+    struct http1_reply rest = *reply;
+
+    rest.headers = calloc(reply->n_headers + 1, sizeof(*rest.headers));
+    rest.n_headers = 0;
+    if (rest.headers == NULL) {
+        origin_cancel(&flight->io);
+        judge_end(flight, ERR_NOMEM);
+        return;
+    }
+    for (size_t i = 0; i < reply->n_headers; i++)
+        if (!routerule_names(config->ignore_headers, config->n_ignore_headers,
+                             reply->headers[i].name))
+            rest.headers[rest.n_headers++] = reply->headers[i];
+    judge_final(flight, &rest);
+    free(rest.headers);
+}
+
+void judge_head(struct flight *flight, const struct http1_reply *reply)
+{
+    flight->head_ms = clock_now_ms() - flight->io.sent_ms;
+    if (reply->status == 101) {
+        origin_cancel(&flight->io);
+        judge_end(flight, ERR_PROTOCOL);
+    } else if (reply->status < 200) {
+        on_interim(flight, reply);
+    } else if (flight->route->config->n_ignore_headers > 0) {
+        judge_rest(flight, reply);
+    } else {
+        judge_final(flight, reply);
     }
 }
 

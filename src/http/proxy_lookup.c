@@ -323,8 +323,25 @@ static enum proxy_result look(struct proxy_exchange *exchange)
     return ask_origin(exchange, 0, false, "bypass");
 }
 
-/* The header fields that the route makes part of every key. */
-static bool add_key_headers(struct proxy_exchange *exchange)
+/* The cookie's values as a line of the key: none is not an empty one. */
+static int add_key_cookie(struct proxy_exchange *exchange, struct slice wanted)
+{
+    struct cookie_walk walk = cookie_walk(exchange->fields);
+    struct slice name, value;
+    int status = buf_append(&exchange->key, "\n", 1);
+
+    while (status == ERR_OK && cookie_next(&walk, &name, &value)) {
+        if (!slice_eq(name, wanted))
+            continue;
+        status = buf_append(&exchange->key, ";", 1);
+        if (status == ERR_OK)
+            status = buf_append(&exchange->key, value.data, value.len);
+    }
+    return status;
+}
+
+/* The header fields and cookies that the route makes part of every key. */
+static bool add_key_parts(struct proxy_exchange *exchange)
 {
     const struct config_route *config = exchange->route->config;
 
@@ -334,13 +351,16 @@ static bool add_key_headers(struct proxy_exchange *exchange)
         if (vary_key(name, 0, exchange->fields, &exchange->key) != ERR_OK)
             return false;
     }
+    for (size_t i = 0; i < config->n_key_cookies; i++)
+        if (add_key_cookie(exchange, slice_cstr(config->key_cookies[i])) != ERR_OK)
+            return false;
     exchange->page_len = buf_len(&exchange->key);
     return exchange->page_len <= exchange->proxy->heritage->config->limits.key_bytes;
 }
 
 enum proxy_result lookup_begin(struct proxy_exchange *exchange)
 {
-    if (!add_key_headers(exchange)) {
+    if (!add_key_parts(exchange)) {
         exchange->cacheable = false;
         return ask_origin(exchange, 0, false, "bypass");
     }

@@ -95,22 +95,60 @@ void respond_done(struct proxy_exchange *exchange)
 
 /* ---- from an object ---- */
 
-/* Fields of a 304 (RFC 9110 section 15.4.5): none that describe the content. */
-static int append_slim(struct buf *out, struct slice lines)
+/* A field of a 304 (RFC 9110 section 15.4.5): none that describes the content. */
+static bool is_slim(struct slice name)
 {
-    struct http1_header list[PROXY_FIELDS_MAX];
-    size_t n = object_fields(lines, list, PROXY_FIELDS_MAX);
+    return name.len <= 8 || strncasecmp(name.data, "content-", 8) != 0 ||
+           slice_ieq(name, "content-location") || slice_ieq(name, "content-security-policy");
+}
+
+static bool has_rules(const struct proxy_exchange *exchange)
+{
+    const struct routerule_fields *rules = &exchange->route->response;
+
+    return rules->n_set > 0 || rules->n_remove > 0;
+}
+
+static int append_set(const struct proxy_exchange *exchange, struct buf *out)
+{
+    const struct routerule_fields *rules = &exchange->route->response;
+    struct slice name, value;
     int status = ERR_OK;
 
-    for (size_t i = 0; i < n && status == ERR_OK; i++) {
-        bool content = list[i].name.len > 8 && strncasecmp(list[i].name.data, "content-", 8) == 0 &&
-                       !slice_ieq(list[i].name, "content-location") &&
-                       !slice_ieq(list[i].name, "content-security-policy");
+    for (size_t i = 0; i < rules->n_set && status == ERR_OK; i++)
+        if (routerule_field(rules->set[i], &name, &value))
+            status = message_line(out, name, value);
+    return status;
+}
 
-        if (!content)
-            status = message_line(out, list[i].name, list[i].value);
+/* "Name: value\r\n" ... as the client gets them, and the empty line. slim: of a 304. */
+static int append_fields(const struct proxy_exchange *exchange, struct buf *out, struct slice lines,
+                         bool slim)
+{
+    const struct routerule_fields *rules = &exchange->route->response;
+    int status = ERR_OK;
+
+    while (lines.len > 2 && status == ERR_OK) {
+        const char *end = memchr(lines.data, '\n', lines.len);
+        const char *colon = memchr(lines.data, ':', lines.len);
+        size_t len = end == NULL ? lines.len : (size_t)(end - lines.data) + 1;
+        struct slice name =
+            slice_make(lines.data, colon == NULL ? 0 : (size_t)(colon - lines.data));
+
+        if ((!slim || is_slim(name)) && !routerule_drops(rules, name))
+            status = buf_append(out, lines.data, len);
+        lines = slice_make(lines.data + len, lines.len - len);
     }
+    if (status == ERR_OK)
+        status = append_set(exchange, out);
     return status == ERR_OK ? buf_append(out, "\r\n", 2) : status;
+}
+
+/* Those of a stored object, which end with the empty line. */
+static int append_lines(const struct proxy_exchange *exchange, struct buf *out, struct slice lines)
+{
+    return has_rules(exchange) ? append_fields(exchange, out, lines, false)
+                               : buf_append(out, lines.data, lines.len);
 }
 
 static struct validators validators_of(const struct object *object)
@@ -172,9 +210,9 @@ static void respond_narrow(struct proxy_exchange *exchange, const struct object 
     if (status == ERR_OK && head->status == 416)
         status = buf_printf(out, "Content-Range: bytes */%zu\r\n\r\n", object->body.len);
     else if (status == ERR_OK && head->status == 304)
-        status = append_slim(out, object->lines);
+        status = append_fields(exchange, out, object->lines, true);
     else if (status == ERR_OK)
-        status = buf_append(out, object->lines.data, object->lines.len);
+        status = append_lines(exchange, out, object->lines);
     if (status == ERR_OK && head->status == 206)
         status = buf_append(out, object->body.data + head->first, (size_t)head->length);
     if (status != ERR_OK)
@@ -203,7 +241,7 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
     char *lines = place + (object->lines.data - place);
     size_t len, rest = object->lines.len + (exchange->head_only ? 0 : object->body.len);
 
-    if (narrow(exchange, object, &head)) {
+    if (has_rules(exchange) || narrow(exchange, object, &head)) {
         /* The object lies in the room that its parts are appended to. */
         struct buf whole = {0};
 
@@ -243,8 +281,8 @@ void respond_object(struct proxy_exchange *exchange, struct slice value, const c
         return;
     }
     if (append_head(exchange, &head) != ERR_OK ||
-        buf_append(out, object.lines.data,
-                   object.lines.len + (exchange->head_only ? 0 : object.body.len)) != ERR_OK)
+        append_lines(exchange, out, object.lines) != ERR_OK ||
+        buf_append(out, object.body.data, exchange->head_only ? 0 : object.body.len) != ERR_OK)
         broken(exchange);
 }
 
@@ -260,21 +298,70 @@ int proxy_refuse(struct buf *out, int status, const char *why)
     return result == ERR_OK ? buf_printf(out, "%s\n", why) : result;
 }
 
-void respond_own(struct proxy_exchange *exchange, int status, const char *why)
+/* With Allow in a 405 (RFC 9110 section 15.5.6). */
+static int add_allow(const struct proxy_exchange *exchange, int status, struct buf *headers)
+{
+    const struct config_route *config = exchange->route == NULL ? NULL : exchange->route->config;
+    int result = ERR_OK;
+
+    if (status != 405 || config == NULL || config->n_methods == 0)
+        return ERR_OK;
+    for (size_t i = 0; i < config->n_methods && result == ERR_OK; i++)
+        result = buf_printf(headers, "%s%s", i == 0 ? "Allow: " : ", ", config->methods[i]);
+    return result == ERR_OK ? buf_append(headers, "\r\n", 2) : result;
+}
+
+static int append_own(struct proxy_exchange *exchange, int status, struct slice headers,
+                      struct slice body)
 {
     struct buf *out = exchange->owner->out(exchange);
-    char headers[256];
-    int len = snprintf(headers, sizeof(headers),
-                       "Content-Type: text/plain\r\nCache-Status: " MESSAGE_NAME "%s%s\r\n"
-                       "Cache-Control: no-store\r\n",
-                       exchange->forward != NULL ? "; fwd=" : "",
-                       exchange->forward != NULL ? exchange->forward : "");
+    int result;
 
     exchange->status = status;
-    if (http1_response(out, status, slice_make(headers, (size_t)len), (int64_t)strlen(why) + 1,
-                       exchange->keep_alive) != ERR_OK ||
-        (!exchange->head_only && buf_printf(out, "%s\n", why) != ERR_OK))
+    exchange->body_bytes = exchange->head_only ? 0 : body.len;
+    result = http1_response(out, status, headers,
+                            status == 204 || status == 304 ? -1 : (int64_t)body.len,
+                            exchange->keep_alive);
+    return result == ERR_OK && !exchange->head_only && status != 204 && status != 304
+               ? buf_append(out, body.data, body.len)
+               : result;
+}
+
+void respond_own(struct proxy_exchange *exchange, int status, const char *why)
+{
+    struct buf headers = {0}, body = {0};
+    int result = buf_printf(&headers,
+                            "Content-Type: text/plain\r\nCache-Status: " MESSAGE_NAME "%s%s\r\n"
+                            "Cache-Control: no-store\r\n",
+                            exchange->forward != NULL ? "; fwd=" : "",
+                            exchange->forward != NULL ? exchange->forward : "");
+
+    if (result == ERR_OK)
+        result = add_allow(exchange, status, &headers);
+    if (result == ERR_OK)
+        result = buf_printf(&body, "%s\n", why);
+    if (result != ERR_OK ||
+        append_own(exchange, status, buf_slice(&headers), buf_slice(&body)) != ERR_OK)
         broken(exchange);
+    buf_fini(&headers);
+    buf_fini(&body);
+}
+
+void respond_fixed(struct proxy_exchange *exchange)
+{
+    const struct config_route *config = exchange->route->config;
+    struct buf headers = {0};
+    int result = ERR_OK;
+
+    if (config->answer_type[0] != '\0' &&
+        !routerule_sets(&exchange->route->response, "content-type"))
+        result = buf_printf(&headers, "Content-Type: %s\r\n", config->answer_type);
+    if (result == ERR_OK)
+        result = append_set(exchange, &headers);
+    if (result != ERR_OK || append_own(exchange, (int)config->answer_status, buf_slice(&headers),
+                                       slice_cstr(config->answer_body)) != ERR_OK)
+        broken(exchange);
+    buf_fini(&headers);
 }
 
 void respond_failure(struct proxy_exchange *exchange, const struct flight *flight, int err)
@@ -416,7 +503,9 @@ void respond_head(struct proxy_exchange *exchange)
         exchange->keep_alive = false; /* the rest of its body would be taken for a request */
     status = append_head(exchange, &head);
     if (status == ERR_OK && slim) {
-        status = append_slim(out, buf_slice(&flight->lines));
+        status = append_fields(exchange, out, buf_slice(&flight->lines), true);
+    } else if (status == ERR_OK && has_rules(exchange)) {
+        status = append_fields(exchange, out, buf_slice(&flight->lines), false);
     } else if (status == ERR_OK) {
         status = buf_append(out, buf_head(&flight->lines), buf_len(&flight->lines));
         if (status == ERR_OK)

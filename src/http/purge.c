@@ -4,7 +4,8 @@
 #include "common/glob.h"
 #include "http/object.h"
 
-/* Pages of a route with key_headers: all keys that begin with this one and a line end. */
+/* Pages of a route with key_headers or key_cookies: all keys that begin with this one and a line
+ * end. */
 static enum cache_status purge_all(struct cache *cache, struct slice key, struct cache_op *op)
 {
     struct buf pattern = {0};
@@ -51,7 +52,7 @@ enum cache_status purge_page(struct cache *cache, const struct config_route *rou
 {
     struct cache_change change = {.kind = CHANGE_EXPIRE};
 
-    if (route != NULL && route->n_key_headers > 0)
+    if (route != NULL && route->n_key_headers + route->n_key_cookies > 0)
         return purge_all(cache, key, op);
     if (!soft || !is_page(cache, key))
         return cache_delete(cache, key, op);

@@ -42,12 +42,19 @@ size_t route_find(const struct config *config, struct slice host, struct slice p
 
 int route_key(const struct config_route *route, const struct message_page *page, struct buf *key)
 {
-    return message_key(page, route->ignore_query, route->n_ignore_query, route->sort_query, key);
+    struct message_query how = {.keep = route->key_query,
+                                .n_keep = route->n_key_query,
+                                .ignore = route->ignore_query,
+                                .n_ignore = route->n_ignore_query,
+                                .sort = route->sort_query};
+
+    return message_key(page, &how, key);
 }
 
 int route_url_key(const struct config *config, const char *cache, struct slice url, struct buf *key,
                   const struct config_route **route)
 {
+    static const struct message_query as_it_is = {0};
     struct message_page page;
     size_t i;
 
@@ -56,7 +63,7 @@ int route_url_key(const struct config *config, const char *cache, struct slice u
         return ERR_INVALID;
     i = route_find(config, page.host, page.path);
     if (i == config->n_routes || strcmp(config->routes[i].cache, cache) != 0)
-        return message_key(&page, NULL, 0, false, key);
+        return message_key(&page, &as_it_is, key);
     *route = &config->routes[i];
     return route_key(*route, &page, key);
 }

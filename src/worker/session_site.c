@@ -1,8 +1,6 @@
 /* The session of a site's client: one request after the other through the caching proxy, both
  * bodies streamed. */
-#include "worker/conn.h"
-
-#include "common/clock.h"
+#include "worker/http_door.h"
 
 #include <stdlib.h>
 
@@ -18,6 +16,10 @@ struct session_site {
     bool body;    /* the request's body is still to come, or its end */
     bool leave;   /* 100 Continue is to be sent before it */
     bool partial; /* part of a request was taken */
+    /* A request that a route gives to the API. */
+    struct http_call *call; /* memory for the next one */
+    bool asking;            /* its body is being collected */
+    struct buf upload;
 };
 
 static struct session_site *session_of(struct proxy_exchange *exchange)
@@ -84,18 +86,13 @@ static const struct proxy_owner owner = {.out = on_out,
 
 static int session_open(struct conn *conn)
 {
-    const struct config_limits *limits = &conn->worker->heritage->config->limits;
-    struct http1_limits bounds = {.line_bytes = limits->http_line_bytes,
-                                  .header_bytes = limits->http_header_bytes,
-                                  .header_count = limits->http_header_count,
-                                  .body_bytes = limits->http_body_bytes,
-                                  .stream = true};
     struct session_site *session = calloc(1, sizeof(*session));
 
     if (session == NULL)
         return ERR_NOMEM;
     session->conn = conn;
-    session->parser = http1_parser_create(&bounds);
+    session->parser =
+        http_door_parser(conn, conn->worker->heritage->config->limits.http_body_bytes, true);
     if (session->parser == NULL) {
         free(session);
         return ERR_NOMEM;
@@ -115,6 +112,8 @@ static void session_close(struct conn *conn)
         proxy_cancel(&session->exchange);
     proxy_exchange_fini(&session->exchange);
     http1_parser_destroy(session->parser);
+    http_door_free(session->call);
+    buf_fini(&session->upload);
     buf_fini(&session->request.reply);
     buf_fini(&session->request.after);
     free(session);
@@ -125,7 +124,7 @@ static bool session_busy(const struct conn *conn)
 {
     const struct session_site *session = conn->session;
 
-    return session->partial || session->pending || session->body;
+    return session->partial || session->pending || session->body || session->asking;
 }
 
 static void session_drained(struct conn *conn)
@@ -154,6 +153,66 @@ static enum session_result refuse(struct conn *conn)
     return SESSION_CLOSE;
 }
 
+/* ---- routes to the API ---- */
+
+static enum http_door door_of(const struct session_site *session)
+{
+    return session->exchange.admin ? DOOR_ADMIN : DOOR_ROUTE;
+}
+
+/* The request is complete. */
+static enum session_result ask(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    struct http1_request request = *session->exchange.request;
+    enum session_result next;
+
+    request.body = buf_slice(&session->upload);
+    session->asking = false;
+    session->exchange.request = NULL;
+    next = http_door_ask(conn, door_of(session), &request, &session->call);
+    http1_parser_reset(session->parser);
+    buf_fini(&session->upload);
+    return next;
+}
+
+/* Take a piece of its body. */
+static enum session_result collect(struct conn *conn, size_t *used)
+{
+    struct session_site *session = conn->session;
+    struct slice piece;
+    enum parse_status status =
+        http1_parse_body(session->parser, buf_slice(&conn->in), used, &piece);
+    const char *why;
+    int code;
+
+    buf_consume(&conn->in, *used);
+    if (status != PARSE_OK && status != PARSE_MORE) {
+        code = http1_error(session->parser, &why);
+        return http_door_refuse(conn, code, why);
+    }
+    if (buf_len(&session->upload) + piece.len > http_door_body_max(conn))
+        return http_door_refuse(conn, 413, "the body is larger than any value may be");
+    if (buf_append(&session->upload, piece.data, piece.len) != ERR_OK)
+        return http_door_refuse(conn, 503, "no memory for the body");
+    session->body = status == PARSE_MORE;
+    return session->body ? SESSION_MORE : ask(conn);
+}
+
+static enum session_result begin_call(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    size_t used;
+
+    session->asking = true;
+    if (!session->exchange.request->has_body)
+        return collect(conn, &used);
+    return http_door_admit(conn, door_of(session), session->exchange.request) ? SESSION_MORE
+                                                                              : SESSION_CLOSE;
+}
+
+/* ---- requests ---- */
+
 /* A whole head has come. */
 static enum session_result begin(struct conn *conn, const struct http1_request *request)
 {
@@ -165,11 +224,16 @@ static enum session_result begin(struct conn *conn, const struct http1_request *
     exchange->keep_alive = request->keep_alive && !conn->worker->draining;
     session->leave = request->expect_continue && request->has_body;
     session->body = true;
-    if (proxy_begin(conn->worker->proxy, exchange) == PROXY_PENDING) {
+    switch (proxy_begin(conn->worker->proxy, exchange)) {
+    case PROXY_PENDING:
         session->request = (struct request){.free = request_keep};
         session->pending = true;
         request_start(conn, &session->request);
         return SESSION_MORE;
+    case PROXY_API:
+        return begin_call(conn);
+    case PROXY_ANSWERED:
+        break;
     }
     /* Nobody takes the body of a request that is answered already. */
     if (request->has_body)
@@ -192,21 +256,12 @@ static enum session_result begin(struct conn *conn, const struct http1_request *
 static enum session_result take_head(struct conn *conn, uint64_t max, size_t *used)
 {
     struct session_site *session = conn->session;
-    struct slice input = buf_slice(&conn->in);
     const struct http1_request *request = NULL;
-    enum parse_status status;
+    enum parse_status status = http_door_parse(conn, session->parser, max, used, &request);
 
-    if (input.len > max)
-        input.len = (size_t)max;
-    status = http1_parse(session->parser, input, used, &request);
-    buf_consume(&conn->in, *used);
     session->partial = status == PARSE_MORE;
-    if (status == PARSE_MORE) {
-        if (conn->header_since_ms == 0)
-            conn->header_since_ms = clock_now_ms();
+    if (status == PARSE_MORE)
         return SESSION_MORE;
-    }
-    conn->header_since_ms = 0;
     return status == PARSE_OK ? begin(conn, request) : refuse(conn);
 }
 
@@ -275,7 +330,11 @@ static enum session_result session_input(struct conn *conn)
             result = feed_body(conn, &used);
             if (result == SESSION_MORE && session->body && buf_len(&conn->in) == 0)
                 return SESSION_MORE;
-        } else if (session->pending) {
+        } else if (session->asking) {
+            if (buf_len(&conn->in) == 0)
+                return SESSION_MORE;
+            result = collect(conn, &used);
+        } else if (conn->n_pending > 0) {
             return SESSION_WAIT;
         } else {
             if (buf_len(&conn->in) == 0)

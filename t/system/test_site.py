@@ -18,7 +18,7 @@ FRESH = {"Cache_Control": "max-age=600"}
 class Site:
     """A daemon with one route to an origin."""
 
-    def __init__(self, directory, answer, workers=1, route="", top="", **options):
+    def __init__(self, directory, answer, workers=1, route="", top="", before="", **options):
         self.origin = Origin(answer)
         self.admin = free_port()
         config = (f'workers = {workers}; {top}\n'
@@ -26,7 +26,7 @@ class Site:
                   '  {{ address = "127.0.0.1:{port}"; protocol = "http"; }},\n'
                   f'  {{{{ address = "127.0.0.1:{self.admin}"; protocol = "http"; admin = true; }}}} );\n'
                   'caches = ( {{ name = "http"; memory = "64M"; backend = "memory"; }} );\n'
-                  f'routes = ( {{{{ origin = [ "{self.origin.url}" ]; {route} }}}} );\n')
+                  f'routes = ( {before} {{{{ origin = [ "{self.origin.url}" ]; {route} }}}} );\n')
         self.daemon = Daemon(directory, config=config, **options)
 
     def __enter__(self):

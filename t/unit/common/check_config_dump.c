@@ -80,9 +80,14 @@ static const char full[] =
     "  grace = \"3s\"; stale_if_error = \"4s\"; pass_ttl = \"5s\"; lease_wait = \"6s\";\n"
     "  max_object = \"9K\"; store_set_cookie = true; honor_client = true; tag_header = \"xkey\";\n"
     "  bypass_cookies = [ \"s*\" ]; ignore_query = [ \"utm_*\" ]; sort_query = true;\n"
+    "  methods = [ \"GET\" ]; status_ttl = [ \"404: 1s\" ]; ignore_headers = [ \"Vary\" ];\n"
+    "  bypass_headers = [ \"X-B\" ]; bypass_query = [ \"b\" ]; key_query = [ \"k\" ];\n"
+    "  key_cookies = [ \"lang\" ]; set_request = [ \"X-S: 1\" ]; remove_request = [ \"X-R\" ];\n"
+    "  set_response = [ \"X-T: 2\" ]; remove_response = [ \"X-U*\" ];\n"
     "  key_headers = [ \"X-Device\" ]; connect_timeout = \"7s\"; first_byte_timeout = \"8s\";\n"
     "  idle_timeout = \"9s\"; keepalive = 3; keepalive_timeout = \"11s\"; fail_timeout = \"12s\";\n"
-    "  health_path = \"/up\"; health_interval = \"13s\"; } );\n"
+    "  health_path = \"/up\"; health_interval = \"13s\"; },\n"
+    "  { target = \"answer\"; answer_status = 201; answer_type = \"a/b\"; answer_body = \"c\"; } );\n"
     "# A digest is masked, so it does not read back: password_sha256 = \n"
     "users = ( { name = \"u\"; password_file = \"%s\"; rights = [ \"bare: read\" ]; } );\n";
 

@@ -432,17 +432,57 @@ END_TEST
 static void expect_key(const char *host, const char *path, const char *query, char *ignore,
                        bool sort, const char *want)
 {
+    struct message_query how = {.ignore = &ignore, .n_ignore = ignore != NULL, .sort = sort};
     struct buf key = {0};
 
     struct message_page page = {.host = slice_cstr(host),
                                 .path = slice_cstr(path),
                                 .query = query == NULL ? slice_make(NULL, 0) : slice_cstr(query)};
 
-    ck_assert_int_eq(message_key(&page, &ignore, ignore != NULL, sort, &key), ERR_OK);
+    ck_assert_int_eq(message_key(&page, &how, &key), ERR_OK);
     ck_assert_msg(slice_eq(buf_slice(&key), slice_cstr(want)), "%.*s", (int)buf_len(&key),
                   buf_head(&key));
     buf_fini(&key);
 }
+
+START_TEST(chosen_parameters)
+{
+    char id[] = "id", page_glob[] = "page*", utm[] = "page_x";
+    char *keep[] = {id, page_glob}, *ignore[] = {utm};
+    struct message_query how = {
+        .keep = keep, .n_keep = 2, .ignore = ignore, .n_ignore = 1, .sort = true};
+    struct message_page page = {.host = SLICE_LIT("a"),
+                                .path = SLICE_LIT("/"),
+                                .query = SLICE_LIT("x=1&pages=2&id=3&page_x=4&ident=5")};
+    struct buf key = {0};
+
+    ck_assert_int_eq(message_key(&page, &how, &key), ERR_OK);
+    ck_assert(slice_eq(buf_slice(&key), SLICE_LIT("http://a/?id=3&pages=2")));
+    buf_fini(&key);
+    ck_assert(message_has_parameter(SLICE_LIT("a&preview"), (char *[]){"preview"}, 1));
+    ck_assert(!message_has_parameter(SLICE_LIT("a=preview&b"), (char *[]){"preview"}, 1));
+    ck_assert(!message_has_parameter(SLICE_LIT(""), (char *[]){"preview"}, 1));
+}
+END_TEST
+
+START_TEST(cookies)
+{
+    struct http1_header list[] = {{SLICE_LIT("Cookie"), SLICE_LIT("a=1; b=2=3;c ;; d=")},
+                                  {SLICE_LIT("X"), SLICE_LIT("e=1")},
+                                  {SLICE_LIT("cookie"), SLICE_LIT("f=\"x,y\"")}};
+    static const char *const want[] = {"a", "1", "b", "2=3", "c", "", "d", "", "f", "\"x,y\""};
+    struct cookie_walk walk = cookie_walk((struct fields){list, 3});
+    struct slice name, value;
+    size_t n = 0;
+
+    for (; cookie_next(&walk, &name, &value); n += 2) {
+        ck_assert_uint_lt(n, sizeof(want) / sizeof(want[0]));
+        ck_assert(slice_eq(name, slice_cstr(want[n])));
+        ck_assert(slice_eq(value, slice_cstr(want[n + 1])));
+    }
+    ck_assert_uint_eq(n, sizeof(want) / sizeof(want[0]));
+}
+END_TEST
 
 START_TEST(keys)
 {
@@ -491,6 +531,8 @@ int main(void)
     tcase_add_test(tcase, conditions);
     tcase_add_test(tcase, ranges);
     tcase_add_test(tcase, hosts);
+    tcase_add_test(tcase, chosen_parameters);
+    tcase_add_test(tcase, cookies);
     tcase_add_test(tcase, keys);
     tcase_add_test(tcase, hops);
     srunner_run_all(runner, CK_ENV);
