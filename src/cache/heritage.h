@@ -8,6 +8,7 @@
 #include "redis/breaker.h"
 #include "redis/incarnation.h"
 #include "shm/event.h"
+#include "shm/health.h"
 #include "shm/journal.h"
 #include "shm/scoreboard.h"
 #include "shm/zone.h"
@@ -40,6 +41,7 @@ struct heritage {
     struct breaker *breaker;         /* NULL without Redis */
     struct incarnation *incarnation; /* NULL without Redis */
     struct jobs *jobs;
+    struct health *health; /* of the routes' servers: [route * CONFIG_MAX_ORIGINS + server] */
     struct events *events;                 /* telemetry */
     struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */
     struct heritage_direct direct[CONFIG_MAX_CACHES]; /* likewise */

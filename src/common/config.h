@@ -119,8 +119,9 @@ struct config_route {
     uint64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     int64_t keepalive; /* idle connections to each server, per worker */
     uint64_t keepalive_timeout_ms, fail_timeout_ms;
+    int64_t fail_count;
     char *health_path;
-    uint64_t health_interval_ms;
+    uint64_t health_interval_ms, health_timeout_ms;
 };
 
 /* users = ( { name = "app"; password_sha256 = "..."; rights = [ "default: read write" ]; }, ... ).

@@ -475,17 +475,19 @@ static const struct config_row rows[] = {
      .unit = "connections", .text = "Idle connections that each worker keeps open to each server."},
     {ROUTE("keepalive_timeout", CONFIG_TIME, keepalive_timeout_ms), .fallback = "50s", .min = 10,
      .max = HOUR, .unit = "ms", .text = "How long such a connection is kept."},
+    {ROUTE("fail_count", CONFIG_INT, fail_count), .fallback = "3", .min = 1, .max = 10000,
+     .unit = "failures",
+     .text = "Failures in a row, of whatever workers, after which a server is left out."},
     {ROUTE("fail_timeout", CONFIG_TIME, fail_timeout_ms), .fallback = "1s", .min = 10, .max = HOUR,
-     .unit = "ms",
-     .text =
-         "How long a server that failed three times in a row is left out; then one request tries "
-         "it again."},
+     .unit = "ms", .text = "How long such a server is left out; then one request tries it again."},
     {ROUTE("health_path", CONFIG_STRING, health_path), .fallback = "",
-     .text =
-         "A path that is asked for on every server all the time; one that does not answer with a "
-         "status below 400 is left out until it does. Empty: no such checks."},
+     .text = "A path that is asked for on every server all the time, by one worker for all; one "
+             "that does not answer with a "
+             "status below 400 is left out until it does. Empty: no such checks."},
     {ROUTE("health_interval", CONFIG_TIME, health_interval_ms), .fallback = "2s", .min = 100,
      .max = HOUR, .unit = "ms", .text = "The time between those checks."},
+    {ROUTE("health_timeout", CONFIG_TIME, health_timeout_ms), .fallback = "2s", .min = 10,
+     .max = HOUR, .unit = "ms", .text = "How long such a check may take."},
 
     {USER("name", CONFIG_STRING, name), .example = "app",
      .text =

@@ -137,6 +137,22 @@ static void put_one(struct page *page, const char *name, const char *type, const
     put(page, "cachetastic_%s %llu\n", name, (unsigned long long)value);
 }
 
+static void put_origins(struct page *page, const struct heritage *heritage)
+{
+    const struct config *config = heritage->config;
+    char url[256];
+
+    if (config->n_routes == 0)
+        return;
+    family(page, "origin_up", "gauge", "1 while a route's server is used");
+    for (size_t i = 0; i < config->n_routes; i++)
+        for (size_t k = 0; k < config->routes[i].n_origins; k++) {
+            escape_label(config->routes[i].origins[k], url, sizeof(url));
+            put(page, "cachetastic_origin_up{route=\"%zu\",origin=\"%s\"} %d\n", i, url,
+                health_usable(&heritage->health[i * CONFIG_MAX_ORIGINS + k], clock_now_ms()));
+        }
+}
+
 static void put_daemon(struct page *page, const struct heritage *heritage)
 {
     uint64_t wall_ms = clock_wall_ms(), started_ms = heritage->board->started_wall_ms;
@@ -173,6 +189,7 @@ enum api_result api_metrics(struct api_call *call)
     put_gauges(&page, samples, n);
     put_workers(&page, heritage->board);
     put_daemon(&page, heritage);
+    put_origins(&page, heritage);
     if (page.rc == ERR_OK) {
         api_header(call, "Content-Type: text/plain; version=0.0.4; charset=utf-8");
         api_header(call, "Cache-Control: no-store");

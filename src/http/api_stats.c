@@ -123,6 +123,31 @@ static json_t *redis_json(struct caches *caches, const struct heritage *heritage
                      pool_json(caches_pool(caches)));
 }
 
+static json_t *origin_json(const struct heritage *heritage, size_t route, size_t i)
+{
+    const struct health *health = &heritage->health[route * CONFIG_MAX_ORIGINS + i];
+
+    return json_pack("{s:I, s:s, s:b, s:I}", "route", (json_int_t)route, "url",
+                     heritage->config->routes[route].origins[i], "up",
+                     health_usable(health, clock_now_ms()), "busy",
+                     (json_int_t)health_busy(health, heritage->board->n_slots));
+}
+
+static json_t *origins_json(const struct heritage *heritage)
+{
+    const struct config *config = heritage->config;
+    json_t *list = json_array();
+    int failed = 0;
+
+    for (size_t i = 0; i < config->n_routes; i++)
+        for (size_t k = 0; k < config->routes[i].n_origins; k++)
+            failed |= json_array_append_new(list, origin_json(heritage, i, k));
+    if (failed == 0)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *caches_json(struct caches *caches, struct cache_stats *total)
 {
     json_t *object = json_object();
@@ -157,6 +182,7 @@ static json_t *daemon_json(struct caches *caches, const struct heritage *heritag
     failed |= set(object, "caches", caches_json(caches, &total));
     failed |= set(object, "total", stats_json(&total));
     failed |= set(object, "redis", redis_json(caches, heritage));
+    failed |= set(object, "origins", origins_json(heritage));
     if (failed == 0)
         return object;
     json_decref(object);

@@ -8,27 +8,36 @@
 
 #define TICK_MS 100
 
+static bool can_have(const struct origin *origin, unsigned i, uint32_t tried, uint64_t now_ms)
+{
+    return (tried & 1u << i) == 0 && health_usable(origin->servers[i].health, now_ms);
+}
+
 static struct origin_server *by_turn(struct origin *origin, uint32_t tried, uint64_t now_ms)
 {
     for (unsigned i = 0; i < origin->n_servers; i++) {
-        struct origin_server *server = &origin->servers[origin->turn++ % origin->n_servers];
+        unsigned at = origin->turn++ % origin->n_servers;
 
-        if ((tried & 1u << server->number) == 0 && origin_server_usable(server, now_ms))
-            return server;
+        if (can_have(origin, at, tried, now_ms))
+            return &origin->servers[at];
     }
     return NULL;
 }
 
+/* Of those with equally few, each in turn. */
 static struct origin_server *least_busy(struct origin *origin, uint32_t tried, uint64_t now_ms)
 {
     struct origin_server *best = NULL;
+    unsigned turn = origin->turn++, least = 0;
 
     for (unsigned i = 0; i < origin->n_servers; i++) {
-        struct origin_server *server = &origin->servers[i];
+        unsigned at = (turn + i) % origin->n_servers;
+        unsigned busy = origin_server_busy(&origin->servers[at]);
 
-        if ((tried & 1u << i) == 0 && (best == NULL || server->n_busy < best->n_busy) &&
-            origin_server_usable(server, now_ms))
-            best = server;
+        if ((best == NULL || busy < least) && can_have(origin, at, tried, now_ms)) {
+            best = &origin->servers[at];
+            least = busy;
+        }
     }
     return best;
 }
@@ -45,8 +54,7 @@ static struct origin_server *by_hash(struct origin *origin, uint32_t tried, uint
         uint64_t weight = (hash ^ (i + 1)) * UINT64_C(0x9e3779b97f4a7c15);
 
         weight ^= weight >> 32;
-        if ((tried & 1u << i) == 0 && (best == NULL || weight > highest) &&
-            origin_server_usable(&origin->servers[i], now_ms)) {
+        if ((best == NULL || weight > highest) && can_have(origin, i, tried, now_ms)) {
             best = &origin->servers[i];
             highest = weight;
         }
@@ -76,8 +84,9 @@ static int send_somewhere(struct origin *origin, struct origin_exchange *exchang
         int status;
 
         exchange->tried |= 1u << server->number;
+        if (!origin_server_take(server, exchange))
+            continue; /* another worker was faster */
         exchange->tries++;
-        server->probing = server->down_until_ms != 0;
         if (server->n_addresses == 0) {
             exchange->server = server;
             origin_server_look(server);
@@ -89,7 +98,7 @@ static int send_somewhere(struct origin *origin, struct origin_exchange *exchang
         status = origin_conn_send(server, exchange);
         if (status == ERR_OK || status == ERR_NOMEM)
             return status;
-        origin_server_bad(server, "no connection", clock_now_ms());
+        origin_server_bad(server, "no connection");
     }
     if (exchange->error == NULL)
         exchange->error = "no origin server is up";
@@ -106,6 +115,8 @@ int origin_start(struct origin *origin, struct origin_exchange *exchange)
     exchange->began = false;
     exchange->body_sent = false;
     exchange->paused = false;
+    exchange->trial = false;
+    exchange->until_ms = 0;
     exchange->error = NULL;
     list_init(&exchange->link);
     return send_somewhere(origin, exchange);
@@ -139,9 +150,10 @@ void origin_failed(struct origin_exchange *exchange, int err, const char *why)
     log_debug("origin %s: %s", server->url, why);
     exchange->error = why;
     if (!check && blames(exchange, exchange->reused))
-        origin_server_bad(server, why, clock_now_ms());
+        origin_server_bad(server, why);
     else if (!check)
         exchange->tried &= ~(1u << server->number); /* the server itself was not tried yet */
+    exchange->trial = false;
     if (again && exchange->tries <= exchange->origin->n_servers + 1) {
         err = send_somewhere(exchange->origin, exchange);
         if (err == ERR_OK)
@@ -153,6 +165,7 @@ void origin_failed(struct origin_exchange *exchange, int err, const char *why)
 
 void origin_done(struct origin_exchange *exchange)
 {
+    exchange->trial = false;
     origin_server_good(exchange->server);
     exchange->on_end(exchange, ERR_OK);
 }
@@ -189,8 +202,9 @@ void origin_resume(struct origin_exchange *exchange)
 void origin_cancel(struct origin_exchange *exchange)
 {
     list_remove(&exchange->link);
-    if (exchange->server != NULL)
-        exchange->server->probing = false;
+    if (exchange->trial)
+        health_leave(exchange->server->health);
+    exchange->trial = false;
     if (exchange->conn != NULL)
         origin_conn_close(exchange->conn);
 }
@@ -206,12 +220,11 @@ static void on_tick(uv_timer_t *timer)
         origin_conn_check(&origin->servers[i], now_ms);
         origin_server_tick(&origin->servers[i], now_ms);
     }
-    if (now_ms >= origin->checked_ms + origin->route->health_interval_ms)
-        origin->checked_ms = now_ms;
 }
 
 int origin_create(uv_loop_t *loop, const struct config_route *route,
-                  const struct config_limits *limits, struct origin **out, struct errmsg *msg)
+                  const struct config_limits *limits, const struct origin_shared *shared,
+                  struct origin **out, struct errmsg *msg)
 {
     struct origin *origin = calloc(1, sizeof(*origin));
     int status = ERR_OK;
@@ -220,11 +233,15 @@ int origin_create(uv_loop_t *loop, const struct config_route *route,
         return err_set(msg, ERR_NOMEM, "no memory for the origins");
     origin->loop = loop;
     origin->route = route;
+    origin->shared = *shared;
     origin->limits = (struct http1_limits){.line_bytes = limits->http_line_bytes,
                                            .header_bytes = limits->http_header_bytes,
                                            .header_count = limits->http_header_count};
     for (size_t i = 0; i < route->n_origins && status == ERR_OK; i++) {
         origin->servers[i].number = (unsigned)i;
+        origin->servers[i].health = &shared->health[i];
+        /* What a worker of this slot left that died. */
+        atomic_store(&shared->health[i].busy[shared->slot], 0);
         status = origin_server_init(&origin->servers[i], origin, route->origins[i], msg);
     }
     if (status == ERR_OK && route->health_path[0] != '\0')

@@ -1,6 +1,6 @@
 /* The way to the origin servers of a route: keep-alive connections, name look-ups without blocking,
- * time limits, another try where that is safe, servers that are taken out while they fail. One per
- * worker and route; everything runs on the worker's loop.
+ * time limits, another try where that is safe, servers that are taken out while they fail (for all
+ * workers: shm/health.h). One per worker and route; everything runs on the worker's loop.
  *
  * An exchange is one request and its response. Callbacks come from the loop, never from inside
  * origin_start(); after on_end() nothing is called any more and the exchange is the caller's again.
@@ -11,6 +11,7 @@
 #include "common/config.h"
 #include "common/list.h"
 #include "proto/http1_reply.h"
+#include "shm/health.h"
 
 #include <uv.h>
 
@@ -47,14 +48,22 @@ struct origin_exchange {
     bool reused;    /* sent over a connection that had served before */
     bool body_sent; /* origin_write() was called: no other try */
     bool paused;
+    bool trial;        /* finds out whether its server is back */
+    uint64_t until_ms; /* boottime; 0 = the route's limits alone */
 };
 
 #define ORIGIN_UNSENT_MAX 262144 /* origin_write() is to pause beyond this many bytes unsent */
 
+/* What the workers of the daemon know together. */
+struct origin_shared {
+    struct health *health; /* of the route's servers, as in heritage */
+    unsigned slot, n_slots;
+};
+
 /* route: outlives the origin. limits: of response heads. */
 int origin_create(uv_loop_t *loop, const struct config_route *route,
-                  const struct config_limits *limits, struct origin **out,
-                  struct errmsg *msg) MUST_CHECK;
+                  const struct config_limits *limits, const struct origin_shared *shared,
+                  struct origin **out, struct errmsg *msg) MUST_CHECK;
 /* No exchange may be open. The handles are closed by the loop's next turns. */
 void origin_destroy(struct origin *origin);
 

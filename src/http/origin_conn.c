@@ -29,7 +29,7 @@ static void unlink_conn(struct origin_conn *conn)
         return;
     list_remove(&conn->link);
     if (conn->exchange != NULL)
-        server->n_busy--;
+        origin_server_count(server, false);
     else
         server->n_idle--;
 }
@@ -44,6 +44,17 @@ void origin_conn_close(struct origin_conn *conn)
         conn->exchange->conn = NULL;
     conn->exchange = NULL;
     uv_close(&conn->io.handle, on_closed);
+}
+
+/* What is waited for now, and how long. */
+static void wait_for(struct origin_conn *conn, const char *what, uint64_t ms)
+{
+    const struct origin_exchange *exchange = conn->exchange;
+
+    conn->waits_for = what;
+    conn->deadline_ms = clock_now_ms() + ms;
+    if (exchange != NULL && exchange->until_ms != 0 && exchange->until_ms < conn->deadline_ms)
+        conn->deadline_ms = exchange->until_ms;
 }
 
 /* End the exchange with an error, and the connection with it. */
@@ -82,7 +93,7 @@ static void complete(struct origin_conn *conn, bool rest)
         /* In front: the least recently used ones may go. */
         list_push(server->idle.next, &conn->link);
         server->n_idle++;
-        conn->deadline_ms = clock_now_ms() + server->origin->route->keepalive_timeout_ms;
+        wait_for(conn, "a request", server->origin->route->keepalive_timeout_ms);
         origin_conn_read(conn, true);
     } else {
         origin_conn_close(conn);
@@ -104,8 +115,8 @@ static void take(struct origin_conn *conn, struct slice input)
     size_t at = 0, used;
 
     conn->exchange->began = true;
-    conn->waits_for = "the rest of the response (idle_timeout)";
-    conn->deadline_ms = clock_now_ms() + conn->server->origin->route->idle_timeout_ms;
+    wait_for(conn, "the rest of the response (idle_timeout)",
+             conn->server->origin->route->idle_timeout_ms);
     while (conn->exchange != NULL) {
         enum http1_reply_event event =
             http1_reply_parse(conn->parser, slice_make(input.data + at, input.len - at), &used);
@@ -165,8 +176,9 @@ void origin_conn_read(struct origin_conn *conn, bool on)
         uv_read_start(&conn->io.stream, on_alloc, on_read);
     else
         uv_read_stop(&conn->io.stream);
-    if (on)
-        conn->deadline_ms = clock_now_ms() + conn->server->origin->route->idle_timeout_ms;
+    if (on && conn->exchange != NULL)
+        wait_for(conn, "the rest of the response (idle_timeout)",
+                 conn->server->origin->route->idle_timeout_ms);
 }
 
 /* ---- the request ---- */
@@ -238,8 +250,8 @@ static void send_head(struct origin_conn *conn)
     http1_reply_begin(conn->parser, exchange->head_request);
     exchange->sent_ms = clock_now_ms();
     origin_conn_read(conn, true);
-    conn->waits_for = "the response (first_byte_timeout)";
-    conn->deadline_ms = exchange->sent_ms + conn->server->origin->route->first_byte_timeout_ms;
+    wait_for(conn, "the response (first_byte_timeout)",
+             conn->server->origin->route->first_byte_timeout_ms);
     origin_conn_write(conn, exchange->head);
     if (conn->exchange != NULL && exchange->on_drain != NULL && conn->unsent == 0)
         exchange->on_drain(exchange);
@@ -281,7 +293,7 @@ static void attach(struct origin_conn *conn, struct origin_exchange *exchange)
     exchange->server = conn->server;
     exchange->reused = conn->reused;
     list_push(&conn->server->busy, &conn->link);
-    conn->server->n_busy++;
+    origin_server_count(conn->server, true);
 }
 
 static struct origin_conn *conn_create(struct origin_server *server)
@@ -315,9 +327,8 @@ static int send_new(struct origin_server *server, struct origin_exchange *exchan
     conn = conn_create(server);
     if (conn == NULL)
         return ERR_NOMEM;
-    conn->waits_for = "the connection (connect_timeout)";
-    conn->deadline_ms = clock_now_ms() + server->origin->route->connect_timeout_ms;
     attach(conn, exchange);
+    wait_for(conn, "the connection (connect_timeout)", server->origin->route->connect_timeout_ms);
     if (connect_to(conn, addr) == ERR_OK)
         return ERR_OK;
     origin_conn_close(conn);

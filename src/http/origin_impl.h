@@ -31,12 +31,10 @@ struct origin_server {
     struct list idle;    /* connections, the last used in front */
     struct list busy;
     unsigned n_idle, n_busy;
-    unsigned failures;      /* in a row */
-    uint64_t down_until_ms; /* 0 = up; passed: one exchange may try */
-    bool probing;
+    struct health *health;
     /* Active checks. */
     struct origin_exchange check;
-    bool checking, sick; /* sick: the last checks failed */
+    bool checking, check_well;
 };
 
 struct origin {
@@ -46,7 +44,7 @@ struct origin {
     struct origin_server servers[ORIGIN_MAX_SERVERS];
     unsigned n_servers, turn;
     uv_timer_t timer; /* time limits, look-ups, checks */
-    uint64_t checked_ms;
+    struct origin_shared shared;
     struct buf check_head;
     unsigned handles; /* open: what the memory waits for */
     bool closing;
@@ -77,10 +75,14 @@ struct origin_conn {
 /* origin_server.c */
 int origin_server_init(struct origin_server *server, struct origin *origin, const char *url,
                        struct errmsg *msg) MUST_CHECK;
-/* Whether an exchange may be sent there now. */
-bool origin_server_usable(struct origin_server *server, uint64_t now_ms);
+/* Take the server for the exchange (health_take()). False: it is out, or being tried. */
+bool origin_server_take(struct origin_server *server, struct origin_exchange *exchange);
 void origin_server_good(struct origin_server *server);
-void origin_server_bad(struct origin_server *server, const char *why, uint64_t now_ms);
+void origin_server_bad(struct origin_server *server, const char *why);
+/* Open exchanges, of all workers. */
+unsigned origin_server_busy(const struct origin_server *server);
+/* One more, or one less, of this worker. */
+void origin_server_count(struct origin_server *server, bool more);
 /* The next address to try; NULL: none is known. */
 const struct addr *origin_server_address(struct origin_server *server);
 /* Look-ups and checks that are due. */

@@ -11,8 +11,8 @@
 #define LOOKUP_EVERY_MS 30000
 #define LOOKUP_RETRY_MS 1000
 
-/* Failures in a row after which a server is left out. */
-#define FAILURES_MAX 3
+/* Beyond a check's own time, until another worker takes over: its worker is gone. */
+#define CHECK_GRACE_MS 1000
 
 static int bad_url(struct errmsg *msg, const char *url, const char *why)
 {
@@ -133,46 +133,61 @@ const struct addr *origin_server_address(struct origin_server *server)
 
 /* ---- health ---- */
 
-bool origin_server_usable(struct origin_server *server, uint64_t now_ms)
+bool origin_server_take(struct origin_server *server, struct origin_exchange *exchange)
 {
-    if (server->sick)
-        return false;
-    if (server->down_until_ms == 0)
-        return true;
-    /* One at a time finds out whether it is back. */
-    return now_ms >= server->down_until_ms && !server->probing;
+    const struct config_route *route = server->origin->route;
+
+    return health_take(server->health, clock_now_ms(),
+                       route->connect_timeout_ms + route->first_byte_timeout_ms, &exchange->trial);
 }
 
 void origin_server_good(struct origin_server *server)
 {
-    if (server->down_until_ms != 0)
+    if (health_good(server->health))
         log_info("origin %s is back", server->url);
-    server->failures = 0;
-    server->down_until_ms = 0;
-    server->probing = false;
 }
 
-void origin_server_bad(struct origin_server *server, const char *why, uint64_t now_ms)
+void origin_server_bad(struct origin_server *server, const char *why)
 {
-    server->probing = false;
-    if (++server->failures < FAILURES_MAX && server->down_until_ms == 0)
-        return;
-    if (server->down_until_ms == 0)
+    const struct config_route *route = server->origin->route;
+
+    if (health_bad(server->health, clock_now_ms(), (uint32_t)route->fail_count,
+                   route->fail_timeout_ms))
         log_warn("origin %s is left out for a while: %s", server->url, why);
-    server->down_until_ms = now_ms + server->origin->route->fail_timeout_ms;
+}
+
+unsigned origin_server_busy(const struct origin_server *server)
+{
+    return health_busy(server->health, server->origin->shared.n_slots);
+}
+
+void origin_server_count(struct origin_server *server, bool more)
+{
+    server->n_busy += more ? 1 : -1u;
+    atomic_store_explicit(&server->health->busy[server->origin->shared.slot], server->n_busy,
+                          memory_order_relaxed);
+}
+
+/* ---- checks ---- */
+
+static void checked(struct origin_server *server, bool well, const char *why)
+{
+    uint64_t next_ms = clock_now_ms() + server->origin->route->health_interval_ms;
+
+    if (health_checked(server->health, well, next_ms)) {
+        if (well)
+            log_info("origin %s: its check went well again", server->url);
+        else
+            log_warn("origin %s: its check failed: %s", server->url, why);
+    }
+    if (well)
+        origin_server_good(server);
 }
 
 static void on_check_head(struct origin_exchange *check, const struct http1_reply *reply)
 {
-    struct origin_server *server = check->server;
-
-    if (reply->status < 200)
-        return;
-    if (server->sick != (reply->status >= 400))
-        log_info("origin %s: its check answers %d", server->url, reply->status);
-    server->sick = reply->status >= 400;
-    if (!server->sick)
-        origin_server_good(server);
+    if (reply->status >= 200)
+        check->server->check_well = reply->status < 400;
 }
 
 static void on_check_body(struct origin_exchange *check, struct slice piece)
@@ -186,37 +201,41 @@ static void on_check_end(struct origin_exchange *check, int err)
     struct origin_server *server = check->server;
 
     server->checking = false;
-    if (err == ERR_OK)
-        return;
-    if (!server->sick)
-        log_warn("origin %s: its check failed: %s", server->url, check->error);
-    server->sick = true;
+    checked(server, err == ERR_OK && server->check_well,
+            err == ERR_OK ? "its status is 400 or more" : check->error);
 }
 
-static void begin_check(struct origin_server *server)
+static void begin_check(struct origin_server *server, uint64_t now_ms)
 {
     struct origin *origin = server->origin;
 
-    if (server->checking || origin->route->health_path[0] == '\0')
-        return;
-    server->check = (struct origin_exchange){.head = buf_slice(&origin->check_head),
-                                             .on_head = on_check_head,
-                                             .on_body = on_check_body,
-                                             .on_end = on_check_end,
-                                             .origin = origin,
-                                             .server = server,
-                                             .tries = UINT32_MAX / 2};
+    server->check = (struct origin_exchange){
+        .head = buf_slice(&origin->check_head),
+        .on_head = on_check_head,
+        .on_body = on_check_body,
+        .on_end = on_check_end,
+        .origin = origin,
+        .server = server,
+        .tries = UINT32_MAX / 2,
+        .until_ms = now_ms + origin->route->health_timeout_ms,
+    };
     list_init(&server->check.link);
-    server->checking = origin_conn_send(server, &server->check) == ERR_OK;
+    server->check_well = false;
+    server->checking = true;
+    if (origin_conn_send(server, &server->check) == ERR_OK)
+        return;
+    server->checking = false;
+    checked(server, false, "no connection");
 }
 
 void origin_server_tick(struct origin_server *server, uint64_t now_ms)
 {
+    const struct config_route *route = server->origin->route;
     uint64_t every_ms = server->n_addresses > 0 ? LOOKUP_EVERY_MS : LOOKUP_RETRY_MS;
-    struct origin *origin = server->origin;
 
     if (now_ms >= server->looked_ms + every_ms)
         origin_server_look(server);
-    if (now_ms >= origin->checked_ms + origin->route->health_interval_ms)
-        begin_check(server);
+    if (route->health_path[0] != '\0' && !server->checking &&
+        health_check_due(server->health, now_ms, route->health_timeout_ms + CHECK_GRACE_MS))
+        begin_check(server, now_ms);
 }

@@ -13,6 +13,7 @@ static int route_open(struct proxy *proxy, struct site_route *route,
                       const struct config_route *config, struct errmsg *msg)
 {
     const struct config *all = proxy->heritage->config;
+    struct origin_shared shared;
     size_t value_max;
 
     route->config = config;
@@ -35,11 +36,15 @@ static int route_open(struct proxy *proxy, struct site_route *route,
     };
     if (config->target != TARGET_ORIGIN)
         return ERR_OK;
-    return origin_create(proxy->loop, config, &all->limits, &route->origin, msg);
+    shared = (struct origin_shared){
+        .health = &proxy->heritage->health[(size_t)(config - all->routes) * CONFIG_MAX_ORIGINS],
+        .slot = proxy->slot,
+        .n_slots = proxy->heritage->board->n_slots};
+    return origin_create(proxy->loop, config, &all->limits, &shared, &route->origin, msg);
 }
 
 int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *heritage,
-                 struct proxy **out, struct errmsg *msg)
+                 unsigned slot, struct proxy **out, struct errmsg *msg)
 {
     const struct config *config = heritage->config;
     struct proxy *proxy = calloc(1, sizeof(*proxy));
@@ -53,6 +58,7 @@ int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *
     proxy->loop = loop;
     proxy->caches = caches;
     proxy->heritage = heritage;
+    proxy->slot = slot;
     list_init(&proxy->all);
     if (accesslog_open(loop, config, &proxy->log, msg) != ERR_OK)
         return ERR_SYSTEM;

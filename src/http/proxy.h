@@ -77,8 +77,9 @@ enum proxy_result {
                   exchange; its `admin` says which */
 };
 
+/* slot: this worker's. */
 int proxy_create(uv_loop_t *loop, struct caches *caches, const struct heritage *heritage,
-                 struct proxy **out, struct errmsg *msg) MUST_CHECK;
+                 unsigned slot, struct proxy **out, struct errmsg *msg) MUST_CHECK;
 /* No exchange may be pending. */
 void proxy_destroy(struct proxy *proxy);
 

@@ -38,6 +38,7 @@ struct proxy {
     uv_loop_t *loop;
     struct caches *caches;
     const struct heritage *heritage;
+    unsigned slot;
     struct site_route *routes;
     size_t n_routes;
     struct list flights[FLIGHT_BUCKETS]; /* those that others may join, by key */

@@ -209,7 +209,8 @@ static int start(struct worker *worker, struct errmsg *msg)
     if (status != ERR_OK)
         return err_set(msg, status, "cannot create the HTTP API: %s", err_name(status));
     if (heritage->config->n_routes > 0) {
-        status = proxy_create(&worker->loop, worker->caches, heritage, &worker->proxy, msg);
+        status = proxy_create(&worker->loop, worker->caches, heritage, worker->slot, &worker->proxy,
+                              msg);
         if (status != ERR_OK)
             return status;
     }

@@ -10,17 +10,25 @@ class Origin:
     """answer(request, connection): called in the connection's thread with the parsed request; returns the
     bytes of the response, or None after having sent something itself (then the connection is closed)."""
 
-    def __init__(self, answer, port=0):
+    def __init__(self, answer, port=0, path=None, tls=None):
+        """port: of 127.0.0.1; path: of a unix socket instead; tls: an ssl.SSLContext."""
         self.answer = answer
         self.requests = []
         self.lock = threading.Lock()
         self.open = []
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", port))
+        self.tls = tls
+        self.accepted = 0
+        if path is None:
+            self.listener = socket.socket()
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.listener.bind(("127.0.0.1", port))
+            self.port = self.listener.getsockname()[1]
+            self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
+        else:
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(str(path))
+            self.url = f"unix:{path}"
         self.listener.listen(1024)
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         self.running = True
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -30,11 +38,14 @@ class Origin:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            self.accepted += 1
             self.open.append(connection)
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
     def serve(self, connection):
         try:
+            if self.tls:
+                connection = self.tls.wrap_socket(connection, server_side=True)
             file = connection.makefile("rb")
             while self.running:
                 request = read_request(file)

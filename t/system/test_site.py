@@ -18,15 +18,16 @@ FRESH = {"Cache_Control": "max-age=600"}
 class Site:
     """A daemon with one route to an origin."""
 
-    def __init__(self, directory, answer, workers=1, route="", top="", before="", **options):
+    def __init__(self, directory, answer, workers=1, route="", top="", before="", origins=None, **options):
         self.origin = Origin(answer)
+        servers = ", ".join(f'"{url}"' for url in origins or [self.origin.url])
         self.admin = free_port()
         config = (f'workers = {workers}; {top}\n'
                   'listen = ( {{ address = "unix:{socket}"; }},\n'
                   '  {{ address = "127.0.0.1:{port}"; protocol = "http"; }},\n'
                   f'  {{{{ address = "127.0.0.1:{self.admin}"; protocol = "http"; admin = true; }}}} );\n'
                   'caches = ( {{ name = "http"; memory = "64M"; backend = "memory"; }} );\n'
-                  f'routes = ( {before} {{{{ origin = [ "{self.origin.url}" ]; {route} }}}} );\n')
+                  f'routes = ( {before} {{{{ origin = [ {servers} ]; {route} }}}} );\n')
         self.daemon = Daemon(directory, config=config, **options)
 
     def __enter__(self):
