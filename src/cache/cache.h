@@ -15,6 +15,7 @@
 
 #include "cache/heritage.h"
 #include "common/slice.h"
+#include "shm/pin.h"
 #include "shm/stat.h"
 
 #include <stdbool.h>
@@ -61,6 +62,10 @@ struct cache_info {
  * writer, and must then begin anew. NULL = no memory. */
 struct cache_sink {
     char *(*place)(struct cache_sink *sink, const struct cache_info *info);
+    /* NULL, or asked first where the value could be sent from shared memory as it lies there. true:
+     * the pin is the sink's from now on, to be ended whatever the read's status will be, and there
+     * will be no copy. */
+    bool (*lend)(struct cache_sink *sink, const struct cache_info *info, const struct pin *pin);
 };
 
 struct cache_op {

@@ -44,6 +44,20 @@ static void info_of_hit(const struct table_hit *hit, struct slice meta, struct c
     l1_info(&envelope, info);
 }
 
+/* Whether the sink has taken the value as it lies in the zone. */
+static bool lent(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
+                 const struct cache_info *info)
+{
+    struct pin pin;
+
+    if (sink->lend == NULL || !pin_begin(cache->zone, hit, &pin))
+        return false;
+    if (sink->lend(sink, info, &pin))
+        return true;
+    pin_end(&pin);
+    return false;
+}
+
 /* Copy what was found; TABLE_OVERTAKEN when it changed meanwhile, TABLE_FULL when there was no
  * place. */
 enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, struct cache_sink *sink,
@@ -55,7 +69,7 @@ enum table_result l1_copy(struct cache *cache, const struct table_hit *hit, stru
     if (hit->meta_len > 0 && table_copy(cache->zone, hit, meta, NULL) != TABLE_HIT)
         return TABLE_OVERTAKEN;
     info_of_hit(hit, slice_make(meta, hit->meta_len), info);
-    if (sink == NULL)
+    if (sink == NULL || lent(cache, hit, sink, info))
         return TABLE_HIT;
     place = sink->place(sink, info);
     if (place == NULL)

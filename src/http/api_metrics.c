@@ -87,12 +87,9 @@ static void put_gauges(struct page *page, const struct sample *samples, size_t n
     static const struct gauge gauges[] = {
         {"entries", "live entries", offsetof(struct cache_stats, entries)},
         {"bytes", "bytes of live entries", offsetof(struct cache_stats, bytes)},
-        {"memory_bytes", "shared memory of the cache",
-         offsetof(struct cache_stats, memory.size_bytes)},
-        {"memory_index_bytes", "of that, the index",
-         offsetof(struct cache_stats, memory.index_bytes)},
-        {"slabs", "slabs", offsetof(struct cache_stats, memory.slabs)},
-        {"slabs_free", "slabs that hold nothing", offsetof(struct cache_stats, memory.slabs_free)},
+#define GAUGE(name, metric, text) {metric, text, offsetof(struct cache_stats, memory.name)},
+        STAT_MEMORY_LIST(GAUGE)
+#undef GAUGE
     };
 
     for (size_t g = 0; g < sizeof(gauges) / sizeof(gauges[0]); g++) {

@@ -21,12 +21,16 @@ static int set_number(json_t *object, const char *name, uint64_t value)
 
 static json_t *memory_json(const struct stat_memory *memory)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "size_bytes",
-                     (json_int_t)memory->size_bytes, "index_bytes", (json_int_t)memory->index_bytes,
-                     "slab_bytes", (json_int_t)memory->slab_bytes, "slabs",
-                     (json_int_t)memory->slabs, "slabs_free", (json_int_t)memory->slabs_free,
-                     "slabs_open", (json_int_t)memory->slabs_open, "live_bytes",
-                     (json_int_t)memory->live_bytes);
+    json_t *object = json_object();
+    int failed = 0;
+
+#define SET_MEMORY(name, metric, text) failed |= set_number(object, #name, memory->name);
+    STAT_MEMORY_LIST(SET_MEMORY)
+#undef SET_MEMORY
+    if (failed == 0)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 static json_t *stats_json(const struct cache_stats *stats)
@@ -48,19 +52,18 @@ static json_t *stats_json(const struct cache_stats *stats)
 
 static void add(struct cache_stats *total, const struct cache_stats *stats)
 {
-    uint64_t reads;
+    uint64_t reads, slab_bytes;
 
     for (int i = 0; i < STAT_COUNT; i++)
         total->counter[i] += stats->counter[i];
     total->entries += stats->entries;
     total->bytes += stats->bytes;
-    total->memory.size_bytes += stats->memory.size_bytes;
-    total->memory.index_bytes += stats->memory.index_bytes;
-    total->memory.slab_bytes += stats->memory.slab_bytes * stats->memory.slabs;
-    total->memory.slabs += stats->memory.slabs;
-    total->memory.slabs_free += stats->memory.slabs_free;
-    total->memory.slabs_open += stats->memory.slabs_open;
-    total->memory.live_bytes += stats->memory.live_bytes;
+    /* Caches have slabs of different sizes: the total's "slab" is all of their bytes. */
+    slab_bytes = total->memory.slab_bytes + stats->memory.slab_bytes * stats->memory.slabs;
+#define ADD_MEMORY(name, metric, text) total->memory.name += stats->memory.name;
+    STAT_MEMORY_LIST(ADD_MEMORY)
+#undef ADD_MEMORY
+    total->memory.slab_bytes = slab_bytes;
     reads = total->counter[STAT_HITS] + total->counter[STAT_MISSES];
     total->hit_rate = reads == 0 ? 0.0 : (double)total->counter[STAT_HITS] / (double)reads;
 }

@@ -24,6 +24,13 @@ bool object_parse(struct slice value, struct object *object)
     return true;
 }
 
+bool object_parse_head(struct slice piece, size_t len, struct object *object)
+{
+    return piece.len >= sizeof(object->head) &&
+           object_parse(slice_make(piece.data, len), object) &&
+           (size_t)(object->body.data - piece.data) <= piece.len;
+}
+
 /* One "Name: value\r\n" off the front; false: the end. */
 static bool next_line(struct slice *lines, struct http1_header *header)
 {

@@ -46,6 +46,9 @@ struct object {
 
 /* False: these bytes are no object (a value that others stored under that key). */
 bool object_parse(struct slice value, struct object *object);
+/* The same of an object of which only the beginning lies together: everything but the body must be
+ * in it. object->body begins there, and only as many bytes as piece has may be looked at. */
+bool object_parse_head(struct slice piece, size_t len, struct object *object);
 
 /* Begin an object in out: head, reason and lines (with the empty line); the body is appended by the
  * caller, who then calls object_finish(). */

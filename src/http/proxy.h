@@ -26,6 +26,10 @@ struct proxy_owner {
     struct buf *(*out)(struct proxy_exchange *exchange);
     /* Whether so many bytes wait for the client that no more should be given. */
     bool (*congested)(struct proxy_exchange *exchange);
+    /* Whether a value could be sent from shared memory now, and: it follows what is in out. The pin
+     * is taken over; ERR_NOMEM has ended it. */
+    bool (*can_lend)(struct proxy_exchange *exchange);
+    int (*lend)(struct proxy_exchange *exchange, struct pin *pin);
     /* Bytes were put into out, not inside proxy_begin(): send them. */
     void (*flush)(struct proxy_exchange *exchange);
     /* More of the request's body is welcome again (proxy_wants_body()). */

@@ -142,6 +142,9 @@ void store_invalidate(struct flight *flight, const struct http1_reply *reply);
 void respond_placed(struct proxy_exchange *exchange, char *place, const struct object *object,
                     const char *status_text);
 /* The same for an object somewhere else. */
+/* From a pinned object: the whole or a part of its body is sent from where it lies. false: it takes
+ * another answer than that; nothing was done, and the pin is the caller's yet. */
+bool respond_lent(struct proxy_exchange *exchange, const struct object *object, struct pin *pin);
 void respond_object(struct proxy_exchange *exchange, struct slice value, const char *status_text);
 /* The route's own answer (target = "answer"). */
 void respond_fixed(struct proxy_exchange *exchange);

@@ -29,6 +29,7 @@ struct direct {
     struct proxy_exchange *exchange;
     char *place;
     size_t len;
+    struct pin pin; /* of a large value that needs no copy */
 };
 
 static char *place_direct(struct cache_sink *sink, const struct cache_info *info)
@@ -40,6 +41,19 @@ static char *place_direct(struct cache_sink *sink, const struct cache_info *info
     direct->place = room == NULL ? NULL : room + RESPOND_ROOM;
     direct->len = info->value_len;
     return direct->place;
+}
+
+static bool lend_direct(struct cache_sink *sink, const struct cache_info *info,
+                        const struct pin *pin)
+{
+    struct direct *direct = LIST_ENTRY(sink, struct direct, sink);
+    struct proxy_exchange *exchange = direct->exchange;
+
+    (void)info;
+    if (exchange->head_only || !exchange->owner->can_lend(exchange))
+        return false;
+    direct->pin = *pin;
+    return true;
 }
 
 static char *place_value(struct cache_sink *sink, const struct cache_info *info)
@@ -207,6 +221,43 @@ static enum proxy_result found(struct proxy_exchange *exchange, struct slice val
     }
 }
 
+/* A page that is sent from shared memory as it lies there; anything that needs a closer look needs
+ * its bytes. */
+static bool sent_as_it_lies(struct proxy_exchange *exchange, struct pin *pin,
+                            const struct cache_info *info)
+{
+    struct slice piece = pin_piece(pin);
+    struct object object;
+
+    return info->lease == 0 && object_parse_head(piece, pin->left, &object) &&
+           object.head.kind == OBJECT_PAGE &&
+           judge(exchange, &object.head, (int64_t)clock_wall_ms(), info->stale) == REUSE_FRESH &&
+           respond_lent(exchange, &object, pin);
+}
+
+static enum proxy_result found_lent(struct proxy_exchange *exchange, struct direct *direct,
+                                    const struct cache_info *info)
+{
+    char *to;
+
+    if (sent_as_it_lies(exchange, &direct->pin, info))
+        return PROXY_ANSWERED;
+    to = place_direct(&direct->sink, info);
+    while (to != NULL && direct->pin.left > 0) {
+        struct slice piece = pin_piece(&direct->pin);
+
+        memcpy(to, piece.data, piece.len);
+        to += piece.len;
+        pin_skip(&direct->pin, piece.len);
+    }
+    pin_end(&direct->pin);
+    if (to != NULL)
+        return found(exchange, slice_make(direct->place, direct->len), direct->place, info);
+    give_back(exchange, info->lease);
+    exchange->cacheable = false;
+    return ask_origin(exchange, 0, false, "bypass");
+}
+
 static enum proxy_result missing(struct proxy_exchange *exchange, uint64_t lease)
 {
     const char *why = buf_len(&exchange->names) > 0 ? "vary-miss" : "uri-miss";
@@ -297,7 +348,8 @@ void lookup_cancel(struct proxy_exchange *exchange)
 
 static enum proxy_result look(struct proxy_exchange *exchange)
 {
-    struct direct direct = {.sink.place = place_direct, .exchange = exchange};
+    struct direct direct = {.sink = {.place = place_direct, .lend = lend_direct},
+                            .exchange = exchange};
     struct cache_fetch how = how_to_fetch(exchange, true);
     struct cache *cache = exchange->route->cache;
     struct slice key = buf_slice(&exchange->key);
@@ -313,6 +365,9 @@ static enum proxy_result look(struct proxy_exchange *exchange)
         status = cache_get(cache, key, &direct.sink, NULL, &info);
     else
         status = cache_fetch(cache, key, &how, &direct.sink, NULL, &info);
+    if (status == CACHE_OK && direct.pin.zone != NULL)
+        return found_lent(exchange, &direct, &info);
+    pin_end(&direct.pin);
     if (status == CACHE_OK)
         return found(exchange, slice_make(direct.place, direct.len), direct.place, &info);
     if (status == CACHE_MISS || exchange->head_only)

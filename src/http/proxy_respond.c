@@ -264,6 +264,29 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
     buf_commit(out, len + rest);
 }
 
+bool respond_lent(struct proxy_exchange *exchange, const struct object *object, struct pin *pin)
+{
+    char text[64];
+    struct head head = head_of(object, NULL, text);
+    size_t body_at = pin->left - object->body.len;
+    bool part = narrow(exchange, object, &head);
+
+    if ((part && head.status != 206) || object->body.len == 0)
+        return false;
+    pin_skip(pin, body_at + (part ? head.first : 0));
+    if (part)
+        pin->left = (size_t)head.length;
+    if (append_head(exchange, &head) != ERR_OK ||
+        buf_append(exchange->owner->out(exchange), object->lines.data, object->lines.len) !=
+            ERR_OK) {
+        pin_end(pin);
+        broken(exchange);
+    } else if (exchange->owner->lend(exchange, pin) != ERR_OK) {
+        broken(exchange);
+    }
+    return true;
+}
+
 void respond_object(struct proxy_exchange *exchange, struct slice value, const char *status_text)
 {
     struct buf *out = exchange->owner->out(exchange);

@@ -3,7 +3,7 @@
  * Byte map (offsets from the start of the memfd; every region begins on a cache line):
  *
  *   superblock      4096           identity, geometry, event numbers, heartbeat
- *   owners          128 x 128      who has joined; never shared by two live processes
+ *   owners          128 x 256      who has joined; never shared by two live processes
  *   counters        129 x 256      one array an owner (stat.h), and the baseline of a reset
  *   tags            n_tags x 8     last purge of the tags that hash there
  *   ban numbers     n_bans x 8     0 = free; apart from the patterns so that a scan is short
@@ -43,7 +43,7 @@
 #include <stddef.h>
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
-#define LAYOUT_VERSION 4
+#define LAYOUT_VERSION 5
 #define LAYOUT_LOCKS   2
 
 #define LAYOUT_LINE     64
@@ -53,7 +53,8 @@
 #define LAYOUT_CLASSES  8 /* of remaining time; 0 = no expiry */
 #define LAYOUT_PLACES                                                                              \
     (2 * LAYOUT_CLASSES) /* to append: the classes of the small queue, then of the main one */
-#define LAYOUT_GHOSTS 16 /* words in one line of ghosts */
+#define LAYOUT_GHOSTS  16 /* words in one line of ghosts */
+#define LAYOUT_HAZARDS 24 /* values that one process sends from the zone at a time */
 #define LAYOUT_NONE   UINT32_MAX
 
 #define LAYOUT_SEQ_MASK ((UINT64_C(1) << 48) - 1)
@@ -164,7 +165,7 @@ struct owner {
     _Atomic uint64_t repairer;   /* identity of who repairs after it */
     _Atomic uint64_t token_next; /* [owner] survives the owner, so that tokens never repeat */
     uint64_t reserved[5];
-    _Atomic uint64_t hazard[8]; /* slabs being sent from; not used yet */
+    _Atomic uint64_t hazard[LAYOUT_HAZARDS]; /* [owner] slabs being sent from (pin.h); 0 = none */
 };
 
 struct stripe {
@@ -251,7 +252,7 @@ struct ban_record {
 
 static_assert(sizeof(struct events) == LAYOUT_LINE, "events fill one line");
 static_assert(sizeof(struct superblock) <= SUPERBLOCK_BYTES, "the superblock is one page");
-static_assert(sizeof(struct owner) == 128, "owner");
+static_assert(sizeof(struct owner) == 256, "owner");
 static_assert(sizeof(struct stripe) == LAYOUT_LINE, "stripe");
 static_assert(sizeof(struct bucket) == LAYOUT_LINE, "bucket");
 static_assert(sizeof(struct block_pool) == LAYOUT_LINE, "block pool");
@@ -326,6 +327,11 @@ struct zone {
     void (*ring)(void *arg, uint64_t slots);
     void *ring_arg;
     uint64_t random; /* of early refresh; never 0 once joined */
+
+    struct { /* who in this process uses each hazard of its record */
+        uint32_t first;
+        uint32_t uses;
+    } pins[LAYOUT_HAZARDS];
 
     char *walk_buf; /* table_walk()'s copies; grown outside of locks */
     size_t walk_cap;

@@ -7,6 +7,7 @@
 #include "shm/gate.h"
 #include "shm/index.h"
 #include "shm/lock.h"
+#include "shm/pin.h"
 #include "shm/process.h"
 #include "shm/stub.h"
 
@@ -475,6 +476,7 @@ static void repair_owner(struct repair *r)
     struct owner *owner = layout_owner(r->zone, r->dead);
 
     gate_break(r->zone, r->dead);
+    pin_forget(r->zone, r->dead);
     repair_locks(r);
     repair_slabs(r);
     repair_stubs(r);

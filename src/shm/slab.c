@@ -1,6 +1,7 @@
 #include "shm/slab.h"
 
 #include "shm/entry.h"
+#include "shm/pin.h"
 
 #define BITS 64u
 
@@ -140,6 +141,8 @@ bool slab_dead(const struct zone *zone, uint32_t index, uint64_t now_ms)
     const struct slab *slab = &zone->slabs[index];
     uint64_t expiry = atomic_load_explicit(&slab->max_expiry, memory_order_relaxed);
 
+    if ((atomic_load_explicit(&slab->flags, memory_order_relaxed) & SLAB_PARKED) != 0)
+        return !pin_held(zone, index);
     if (expiry != SLAB_NEVER && expiry + zone->base_ms <= now_ms)
         return true;
     return atomic_load_explicit(&slab->max_seq, memory_order_relaxed) <
@@ -415,10 +418,43 @@ static void chain_claim(struct zone *zone, uint32_t first)
     }
 }
 
+bool slab_parked(const struct zone *zone, uint32_t first)
+{
+    uint32_t flags = atomic_load_explicit(&zone->slabs[first].flags, memory_order_relaxed);
+
+    return (flags & SLAB_PARKED) != 0 && pin_held(zone, first);
+}
+
+/* Nobody's from now on, the first slab last: until then the chain is in our hands, and repair would
+ * find it there. Later slabs are ours only when repair took them from a dead process. */
+static void chain_park(struct zone *zone, uint32_t first)
+{
+    bool moved;
+
+    for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE;
+         i = slab_chain_next(zone, i)) {
+        uint64_t word = slab_load(zone, i);
+
+        if (slab_state(word) == SLAB_RECLAIM && slab_owner(word) == zone->owner) {
+            moved = slab_move(zone, i, word, SLAB_LARGE, 0);
+            assert(moved); /* ours */
+        }
+    }
+    atomic_fetch_or_explicit(&zone->slabs[first].flags, SLAB_PARKED, memory_order_relaxed);
+    moved = slab_move(zone, first, slab_load(zone, first), SLAB_LARGE, 0);
+    assert(moved); /* ours */
+    (void)moved;
+}
+
 void slab_chain_free(struct zone *zone, uint32_t first)
 {
     uint32_t next;
 
+    atomic_thread_fence(memory_order_seq_cst); /* between the unlinking and the look: pin.h */
+    if (slab_state(slab_load(zone, first)) == SLAB_RECLAIM && pin_held(zone, first)) {
+        chain_park(zone, first);
+        return;
+    }
     chain_claim(zone, first);
     for (uint32_t i = slab_chain_next(zone, first); i != LAYOUT_NONE; i = next) {
         next = slab_chain_next(zone, i);

@@ -4,6 +4,7 @@
  *
  *   FREE -> OPEN(owner) -> SEALED -> RECLAIM(owner) -> FREE
  *   FREE -> OPEN(owner) -> LARGE  -> RECLAIM(owner) -> FREE     (large values)
+ *   RECLAIM(owner) -> LARGE: parked, because somebody sends from it
  *   FREE -> OPEN(owner) -> INDEX  -> RECLAIM(owner) -> FREE     (block.h)
  *   SEALED -> OPEN(owner): where there are too few slabs for each worker to keep one, workers share
  *
@@ -21,6 +22,7 @@ enum slab_state { SLAB_FREE, SLAB_OPEN, SLAB_SEALED, SLAB_RECLAIM, SLAB_LARGE, S
 #define SLAB_BODY     UINT32_C(0x200) /* a later one */
 #define SLAB_INEXACT  UINT32_C(0x400) /* a process died while it changed the counts */
 #define SLAB_MAIN     UINT32_C(0x800) /* in the main queue; otherwise in the small one */
+#define SLAB_PARKED   UINT32_C(0x1000) /* its entry is gone, and it may still be sent from (pin.h) */
 #define SLAB_KEPT     1u              /* free slabs that only reclaiming may use */
 #define SLAB_CLASS(f) ((f)&0xff)
 #define SLAB_NEVER    UINT64_MAX /* max_expiry: holds an entry without expiry */
@@ -121,9 +123,12 @@ uint32_t slab_chain_grow(struct zone *zone, bool main, uint32_t first, uint32_t 
 void slab_chain_ready(struct zone *zone, uint32_t first, uint64_t hash);
 /* The slab after this one in its chain; LAYOUT_NONE at the end. */
 uint32_t slab_chain_next(const struct zone *zone, uint32_t slab);
-/* Free a chain whose first slab is ours (open or in reclaim). Crash: the first slab is freed last,
+/* Free a chain whose first slab is ours (open or in reclaim), or, while somebody sends from it, park
+ * it: nobody's, LARGE, without an entry; the sweeper or an eviction frees it later. Crash: the first slab is freed last,
  * and every other is marked as ours before any is freed, so that repair finds all of them. */
 void slab_chain_free(struct zone *zone, uint32_t first);
+/* Whether this first slab of a chain is parked, and still sent from. */
+bool slab_parked(const struct zone *zone, uint32_t first);
 
 /* Copy a large value, slab by slab, without a lock: the caller checks the version afterwards. false:
  * the chain is not what the entry said (it is being freed). out: room for len bytes. */

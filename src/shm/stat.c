@@ -1,3 +1,4 @@
+#include "shm/pin.h"
 #include "shm/slab.h"
 #include "shm/table.h"
 
@@ -63,19 +64,35 @@ void stat_reset(struct zone *zone)
         atomic_store_explicit(&row(zone, 0)[i], sum(zone, i), memory_order_relaxed);
 }
 
+static void count_slab(const struct zone *zone, uint32_t index, struct stat_memory *out)
+{
+    const struct slab *slab = &zone->slabs[index];
+    enum slab_state state = slab_state(slab_load(zone, index));
+    uint32_t used = atomic_load_explicit(&slab->pos, memory_order_relaxed);
+    uint32_t live = atomic_load_explicit(&slab->live_bytes, memory_order_relaxed);
+
+    out->slabs_free += state == SLAB_FREE;
+    out->slabs_open += state == SLAB_OPEN;
+    out->slabs_index += state == SLAB_INDEX;
+    if (state == SLAB_FREE || state == SLAB_INDEX)
+        return;
+    out->slabs_large += state == SLAB_LARGE;
+    out->slabs_main += slab_is_main(zone, index);
+    out->slabs_small += !slab_is_main(zone, index);
+    if (state != SLAB_LARGE && used > live)
+        out->dead_bytes += used - live;
+}
+
 void stat_memory(const struct zone *zone, struct stat_memory *out)
 {
-    out->size_bytes = zone->g.size;
-    out->index_bytes = zone->g.slabs + (uint64_t)atomic_load(&zone->sb->blocks.slabs) * slab_bytes(zone);
-    out->slab_bytes = slab_bytes(zone);
-    out->slabs = zone->g.n_slabs;
-    out->slabs_free = 0;
-    out->slabs_open = 0;
-    for (uint32_t i = 0; i < zone->g.n_slabs; i++) {
-        enum slab_state state = slab_state(slab_load(zone, i));
-
-        out->slabs_free += state == SLAB_FREE;
-        out->slabs_open += state == SLAB_OPEN;
-    }
-    out->live_bytes = table_bytes(zone);
+    *out = (struct stat_memory){
+        .size_bytes = zone->g.size,
+        .index_bytes = zone->g.slabs + (uint64_t)atomic_load(&zone->sb->blocks.slabs) * slab_bytes(zone),
+        .slab_bytes = slab_bytes(zone),
+        .slabs = zone->g.n_slabs,
+        .live_bytes = table_bytes(zone),
+        .pinned_bytes = pin_bytes(zone),
+    };
+    for (uint32_t i = 0; i < zone->g.n_slabs; i++)
+        count_slab(zone, i, out);
 }

@@ -33,7 +33,8 @@
     X(IN_PLACE, "in_place", "puts that overwrote a value where it lay")                                \
     X(LEASES, "leases", "fetches that were given the right to compute")                                \
     X(LEASE_WAITS, "lease_waits", "reads and fetches that waited for another of the same key")          \
-    X(DIRECT_HITS, "direct_hits", "reads answered in the client's own mapping of shared memory")
+    X(DIRECT_HITS, "direct_hits", "reads answered in the client's own mapping of shared memory")       \
+    X(LENT, "lent", "large values sent from where they lie, without a copy")
 
 enum counter {
 #define STAT_ENUM(id, name, text) STAT_##id,
@@ -54,16 +55,28 @@ void stat_sum(const struct zone *zone, uint64_t out[STAT_COUNT]);
 /* Begin counting at zero again. */
 void stat_reset(struct zone *zone);
 
-/* What the memory is used for. bytes_* add up to at most zone_size(). */
+/* What the memory is used for: its name, the name in /metrics, text for people. */
+#define STAT_MEMORY_LIST(X)                                                                        \
+    X(size_bytes, "memory_bytes", "shared memory of the cache")                                    \
+    X(index_bytes, "memory_index_bytes", "of that, the index: superblock, stripes, buckets, stubs, slab headers")\
+    X(slab_bytes, "slab_bytes", "bytes in one slab")                                               \
+    X(slabs, "slabs", "slabs")                                                                     \
+    X(slabs_free, "slabs_free", "slabs that hold nothing")                                         \
+    X(slabs_open, "slabs_open", "slabs that a process appends to")                                 \
+    X(slabs_small, "slabs_small", "slabs of the small queue: what was stored lately")              \
+    X(slabs_main, "slabs_main", "slabs of the main queue: what was read again")                    \
+    X(slabs_large, "slabs_large", "of both queues, slabs that belong to values larger than half of one")\
+    X(slabs_index, "slabs_index", "slabs that the index has grown into")                           \
+    X(live_bytes, "live_bytes", "bytes of live entries: header, key, tags and value")              \
+    X(dead_bytes, "dead_bytes", "bytes in slabs that no entry uses any more, until their slab is reclaimed")\
+    X(pinned_bytes, "pinned_bytes", "bytes in slabs that replies are being sent from")
+
 struct stat_memory {
-    uint64_t size_bytes;
-    uint64_t index_bytes; /* superblock, stripes, buckets, stubs, slab headers */
-    uint64_t slab_bytes;  /* one slab */
-    uint64_t slabs;       /* all of them */
-    uint64_t slabs_free;
-    uint64_t slabs_open;
-    uint64_t live_bytes; /* entries that the table points to */
+#define STAT_MEMORY_FIELD(name, metric, text) uint64_t name;
+    STAT_MEMORY_LIST(STAT_MEMORY_FIELD)
+#undef STAT_MEMORY_FIELD
 };
+/* A look at every slab's header; each is true by itself. */
 void stat_memory(const struct zone *zone, struct stat_memory *out);
 
 #endif

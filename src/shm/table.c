@@ -223,6 +223,11 @@ static bool ref_unchanged(const struct zone *zone, uint32_t stripe, const struct
            index_shrinks(atomic_load_explicit(table, memory_order_relaxed)) == ref->shrinks;
 }
 
+bool table_unchanged(const struct zone *zone, const struct table_hit *hit)
+{
+    return ref_unchanged(zone, hit->stripe, &hit->ref);
+}
+
 static enum table_result __attribute__((noinline))
 copy_any(struct zone *zone, const struct table_hit *hit, void *meta, void *value)
 {

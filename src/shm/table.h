@@ -88,6 +88,10 @@ void table_prefetch_many(const struct zone *zone, const struct table_key *keys, 
 enum table_result table_copy(struct zone *zone, const struct table_hit *hit, void *meta,
                              void *value);
 
+/* Whether the key's chain is as table_find() saw it. Locks: none; under LAYOUT_LOCKED_READS, the
+ * stripe's. */
+bool table_unchanged(const struct zone *zone, const struct table_hit *hit);
+
 /* Find and copy under the stripe's lock: cannot be overtaken. Copies only if both lengths fit the
  * given capacities; hit has the lengths either way. HIT, STALE, MISS, BUSY. */
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,

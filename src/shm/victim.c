@@ -9,7 +9,8 @@ static bool candidate(const struct zone *zone, uint32_t slab)
     enum slab_state state = slab_state(slab_load(zone, slab));
     uint32_t flags = atomic_load_explicit(&zone->slabs[slab].flags, memory_order_relaxed);
 
-    return state == SLAB_SEALED || (state == SLAB_LARGE && (flags & SLAB_HEAD));
+    return state == SLAB_SEALED ||
+           (state == SLAB_LARGE && (flags & SLAB_HEAD) && !slab_parked(zone, slab));
 }
 
 static uint32_t load32(const _Atomic uint32_t *word)

@@ -4,6 +4,7 @@
 #include "shm/evict.h"
 #include "shm/index.h"
 #include "shm/memory.h"
+#include "shm/pin.h"
 #include "shm/process.h"
 #include "shm/stub.h"
 
@@ -265,6 +266,7 @@ static void handle_reset(struct zone *zone)
     zone->pending.slab = LAYOUT_NONE;
     zone->rings = 0;
     zone->ring = NULL;
+    memset(zone->pins, 0, sizeof(zone->pins));
     memset(&zone->walk, 0, sizeof(zone->walk));
 }
 
@@ -303,6 +305,7 @@ void zone_leave(struct zone *zone)
         evict_run(zone, &zone->pending, clock_now_ms(), &budget, true);
     stub_give_back(zone);
     slab_seal_all(zone);
+    pin_forget(zone, zone->owner);
     atomic_store(&layout_owner(zone, zone->owner)->identity, 0);
     handle_reset(zone);
 }

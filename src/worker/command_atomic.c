@@ -80,7 +80,7 @@ bool load_entry(struct call *call, struct slice key, struct loaded *loaded)
     enum cache_status status;
     int64_t ignored;
 
-    *loaded = (struct loaded){.sink = {place_loaded}};
+    *loaded = (struct loaded){.sink = {.place = place_loaded}};
     status = operate_now(call, &step, &loaded->sink, &loaded->info, &ignored);
     loaded->present = status == CACHE_OK;
     if (is_failure(status))

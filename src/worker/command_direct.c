@@ -13,7 +13,7 @@ static bool alone(const struct call *call)
 {
     const struct conn *conn = call->conn;
 
-    return buf_len(&conn->out) == 0 && list_empty(&conn->pending) && !conn->blocked;
+    return buf_len(&conn->out) == 0 && conn->lent_bytes == 0 && list_empty(&conn->pending) && !conn->blocked;
 }
 
 static void send_descriptors(struct call *call, struct cache *cache, const int fds[2])

@@ -263,7 +263,7 @@ static void fetch_parked(struct call *call, const struct cache_fetch *how)
     fetching->key_len = key.len;
     memcpy(fetching->key, key.data, key.len);
     fetching->sink =
-        (struct fetch_sink){.sink = {place_value}, .out = &fetching->parked.request.reply};
+        (struct fetch_sink){.sink = {.place = place_value}, .out = &fetching->parked.request.reply};
     status =
         cache_fetch(call->cache, key, how, &fetching->sink.sink, &fetching->op, &fetching->op.info);
     if (status != CACHE_PENDING)
@@ -272,7 +272,7 @@ static void fetch_parked(struct call *call, const struct cache_fetch *how)
 
 void cmd_fetch(struct call *call)
 {
-    struct fetch_sink sink = {.sink = {place_value}, .out = call->out, .mark = buf_len(call->out)};
+    struct fetch_sink sink = {.sink = {.place = place_value}, .out = call->out, .mark = buf_len(call->out)};
     struct cache_info info = {0};
     struct outcome outcome = {
         .cache = call->cache, .out = call->out, .info = &info, .version = call->session->version};

@@ -117,6 +117,7 @@ struct bulk_sink {
     size_t mark; /* content of out before the value */
     bool reads;  /* a miss means that there is no value, whatever was placed before */
     bool placed;
+    struct pin pin; /* of a value that needs no copy */
 };
 
 static char *bulk_place(struct cache_sink *sink, const struct cache_info *info)
@@ -137,10 +138,30 @@ static char *bulk_place(struct cache_sink *sink, const struct cache_info *info)
     return place;
 }
 
+static bool bulk_lend(struct cache_sink *sink, const struct cache_info *info, const struct pin *pin)
+{
+    struct bulk_sink *bulk = (struct bulk_sink *)(void *)sink;
+
+    (void)info;
+    bulk->pin = *pin;
+    return true;
+}
+
+/* The value that was lent, between its length and its end. */
+static void bulk_send(struct bulk_sink *bulk, struct conn *conn)
+{
+    if (resp_bulk_header(bulk->out, bulk->pin.left) != ERR_OK ||
+        conn_lend(conn, &bulk->pin) != ERR_OK || buf_append(bulk->out, "\r\n", 2) != ERR_OK) {
+        pin_end(&bulk->pin);
+        conn_abort(conn, "no memory for its reply");
+    }
+    bulk->placed = true;
+}
+
 static void bulk_init(struct bulk_sink *bulk, struct buf *out, const struct step *step)
 {
     *bulk = (struct bulk_sink){
-        .sink = {bulk_place}, .out = out, .mark = buf_len(out), .reads = step->kind == STEP_GET};
+        .sink = {.place = bulk_place}, .out = out, .mark = buf_len(out), .reads = step->kind == STEP_GET};
 }
 
 /* A value that was placed before a failure is no answer, nor is a stale one that Redis has no more.
@@ -275,13 +296,19 @@ static void operate_parked(struct call *call, const struct step *step, reply_fn 
 
 void operate(struct call *call, const struct step *step, reply_fn *reply)
 {
+    struct conn *conn = call->session->conn;
     struct bulk_sink bulk;
     struct cache_info info;
     struct outcome outcome = {
         .cache = call->cache, .out = call->out, .info = &info, .version = call->session->version};
 
     bulk_init(&bulk, call->out, step);
+    if (reply == answer_value && step->kind == STEP_GET && !call->atomic && conn_can_lend(conn))
+        bulk.sink.lend = bulk_lend;
     outcome.status = first_try(call, step, &bulk.sink, &info, &outcome.integer);
+    if (bulk.pin.zone != NULL && outcome.status == CACHE_OK)
+        bulk_send(&bulk, conn);
+    pin_end(&bulk.pin);
     if (ask_again(call, outcome.status)) {
         buf_truncate(call->out, bulk.mark);
         operate_parked(call, step, reply);

@@ -9,6 +9,7 @@
 #include "proto/resp.h"
 #include "worker/detect.h"
 #include "worker/holding.h"
+#include "worker/output.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -80,7 +81,7 @@ static void destroy(struct conn *conn)
     conn->n_pending = 0;
     end_session(conn);
     buf_fini(&conn->in);
-    buf_fini(&conn->out);
+    output_fini(conn);
     conn->worker->n_conns--;
     publish_count(conn->worker);
     uv_close((uv_handle_t *)&conn->poll, on_closed);
@@ -115,7 +116,7 @@ static void finish(struct conn *conn)
     list_remove(&conn->ready);
     end_session(conn);
     buf_fini(&conn->in);
-    buf_fini(&conn->out);
+    output_fini(conn);
 }
 
 /* --- what the connection waits for ---------------------------------------------------------- */
@@ -177,41 +178,20 @@ void conn_flush_later(struct conn *conn)
 
 /* --- output --------------------------------------------------------------------------------- */
 
-/* One send: what does not fit now waits for the socket to become writable. */
-static void send_out(struct conn *conn)
-{
-    uint64_t output_bytes = limits_of(conn->worker)->output_bytes;
-    size_t len = buf_len(&conn->out);
-    ssize_t n = send(conn->fd, buf_head(&conn->out), len, MSG_NOSIGNAL);
-
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        conn_abort(conn, strerror(errno));
-        return;
-    }
-    if (n > 0) {
-        buf_consume(&conn->out, (size_t)n);
-        conn->active_ms = clock_now_ms();
-        conn->over_since_ms = 0;
-    }
-    conn->blocked = buf_len(&conn->out) > 0;
-    if (conn->over_since_ms == 0 && request_backlog(conn) > output_bytes)
-        conn->over_since_ms = clock_now_ms();
-}
-
 static void flush(struct conn *conn)
 {
     list_remove(&conn->dirty);
     if (conn->dead || conn->lingering)
         return;
-    if (buf_len(&conn->out) > 0)
-        send_out(conn);
+    if (output_unsent(conn) > 0)
+        output_send(conn);
     if (conn->dead)
         return;
-    if (buf_len(&conn->out) < DRAINED_BYTES && conn->ops != NULL && conn->ops->drained != NULL)
+    if (output_unsent(conn) < DRAINED_BYTES && conn->ops != NULL && conn->ops->drained != NULL)
         conn->ops->drained(conn);
     if (conn->dead)
         return;
-    if (buf_len(&conn->out) == 0) {
+    if (output_unsent(conn) == 0) {
         conn->blocked = false;
         buf_shrink(&conn->out, IDLE_BUF_BYTES);
         if (conn->closing && list_empty(&conn->pending))
@@ -365,7 +345,7 @@ static void feed(struct conn *conn)
     if (!conn->closing)
         act_on(conn, result);
     buf_shrink(&conn->in, IDLE_BUF_BYTES);
-    if (buf_len(&conn->out) > 0 || conn->closing)
+    if (output_unsent(conn) > 0 || conn->closing)
         conn_flush_later(conn);
 }
 
@@ -576,6 +556,7 @@ static struct conn *conn_alloc(struct worker *worker, int fd,
     list_init(&conn->dirty);
     list_init(&conn->pending);
     list_init(&conn->leases);
+    list_init(&conn->loans);
     conn->id = worker->next_client_id++ * SCOREBOARD_MAX + worker->slot;
     conn->opened_ms = clock_now_ms();
     conn->active_ms = conn->opened_ms;
@@ -627,7 +608,7 @@ static void time_out_header(struct conn *conn)
 static bool is_idle(const struct conn *conn)
 {
     return list_empty(&conn->pending) && list_empty(&conn->ready) && buf_len(&conn->in) == 0 &&
-           buf_len(&conn->out) == 0 && conn->header_since_ms == 0 && !conn->lingering &&
+           output_unsent(conn) == 0 && conn->header_since_ms == 0 && !conn->lingering &&
            (conn->ops == NULL || conn->ops->busy == NULL || !conn->ops->busy(conn));
 }
 
@@ -673,8 +654,13 @@ static void check_timeouts(struct conn *conn, uint64_t now_ms)
 
 void conn_check_timeouts(struct worker *worker, uint64_t now_ms)
 {
-    LIST_EACH_SAFE (node, next, &worker->conns)
-        check_timeouts(LIST_ENTRY(node, struct conn, link), now_ms);
+    LIST_EACH_SAFE (node, next, &worker->conns) {
+        struct conn *conn = LIST_ENTRY(node, struct conn, link);
+
+        output_settle(conn, now_ms);
+        if (!conn->dead)
+            check_timeouts(conn, now_ms);
+    }
 }
 
 void conn_drain_all(struct worker *worker)

@@ -65,6 +65,9 @@ struct conn {
     unsigned n_pending;
     unsigned n_leases;
     struct list leases;   /* holding.c's: given back at its end */
+    struct list loans;    /* output.c's: values sent from shared memory, in order */
+    unsigned n_loans;
+    size_t lent_bytes;    /* of them, unsent */
     size_t held_bytes;    /* waiting behind an unanswered request, the last `after` apart */
     bool local, loopback; /* unix socket; TCP from a loopback address */
     bool eof;             /* the client has ended its side */
@@ -110,6 +113,13 @@ static inline bool conn_may(const struct conn *conn, const struct cache *cache, 
 
 /* Where a reply that is known now goes. */
 struct buf *conn_out(struct conn *conn);
+
+/* Whether a value could be sent from shared memory now: no reply is waiting for one before it. */
+bool conn_can_lend(const struct conn *conn);
+
+/* The value is next, after the bytes that conn_out() has now. Takes the pin over; ERR_NOMEM has
+ * ended it. */
+int conn_lend(struct conn *conn, struct pin *pin) MUST_CHECK;
 
 /* Put a zeroed request (with free set) at the end of the pending ones. */
 void request_start(struct conn *conn, struct request *request);

@@ -10,7 +10,7 @@ struct buf *conn_out(struct conn *conn)
 
 size_t request_backlog(const struct conn *conn)
 {
-    size_t bytes = buf_len(&conn->out) + conn->held_bytes;
+    size_t bytes = buf_len(&conn->out) + conn->lent_bytes + conn->held_bytes;
 
     if (!list_empty(&conn->pending))
         bytes += buf_len(&LIST_ENTRY(conn->pending.prev, struct request, link)->after);

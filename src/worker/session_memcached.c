@@ -128,7 +128,7 @@ static enum cache_status read_value(const struct asked *a, struct value_sink *v,
 static enum cache_status get_plain(const struct asked *a, struct slice key, bool touch)
 {
     struct value_sink v = {
-        .sink = {value_place}, .out = a->out, .mark = buf_len(a->out), .key = key};
+        .sink = {.place = value_place}, .out = a->out, .mark = buf_len(a->out), .key = key};
     enum cache_status status = read_value(a, &v, touch);
 
     if (status != CACHE_OK)
@@ -139,7 +139,7 @@ static enum cache_status get_plain(const struct asked *a, struct slice key, bool
 static enum cache_status get_unique(const struct asked *a, struct slice key, bool touch)
 {
     struct buf *value = &a->session->value;
-    struct value_sink v = {.sink = {value_place}, .out = value, .key = key, .bare = true};
+    struct value_sink v = {.sink = {.place = value_place}, .out = value, .key = key, .bare = true};
     enum cache_status status;
     uint64_t unique;
 

@@ -41,6 +41,18 @@ static bool on_congested(struct proxy_exchange *exchange)
     return buf_len(on_out(exchange)) >= STREAM_BYTES;
 }
 
+static bool on_can_lend(struct proxy_exchange *exchange)
+{
+    const struct session_site *session = session_of(exchange);
+
+    return !session->pending && conn_can_lend(session->conn);
+}
+
+static int on_lend(struct proxy_exchange *exchange, struct pin *pin)
+{
+    return conn_lend(session_of(exchange)->conn, pin);
+}
+
 static void on_flush(struct proxy_exchange *exchange)
 {
     conn_flush_later(session_of(exchange)->conn);
@@ -78,6 +90,8 @@ static void on_done(struct proxy_exchange *exchange)
 
 static const struct proxy_owner owner = {.out = on_out,
                                          .congested = on_congested,
+                                         .can_lend = on_can_lend,
+                                         .lend = on_lend,
                                          .flush = on_flush,
                                          .want_body = on_want_body,
                                          .done = on_done};
