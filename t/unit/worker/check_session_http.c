@@ -83,7 +83,23 @@ uint64_t zone_value_max(const struct zone *zone)
     return 100000;
 }
 
-/* No connection has leases here. */
+/* No connection is lent anything here, */
+struct slice pin_piece(const struct pin *pin)
+{
+    ck_abort_msg("a pin of %zu bytes", pin->left);
+}
+
+void pin_skip(struct pin *pin, size_t n)
+{
+    ck_abort_msg("%zu bytes of a pin of %zu", n, pin->left);
+}
+
+void pin_end(struct pin *pin)
+{
+    ck_abort_msg("a pin of %zu bytes", pin->left);
+}
+
+/* or has leases. */
 void holding_close(struct conn *conn)
 {
     ck_assert_uint_eq(conn->n_leases, 0);
