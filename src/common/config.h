@@ -116,6 +116,9 @@ struct config_route {
     size_t n_set_response;
     char *remove_response[CONFIG_MAX_NAMES];
     size_t n_remove_response;
+    bool tls_verify;
+    char *tls_ca_file; /* "" = the system's authorities */
+    char *tls_name;    /* "" = the host's */
     uint64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     int64_t keepalive; /* idle connections to each server, per worker */
     uint64_t keepalive_timeout_ms, fail_timeout_ms;

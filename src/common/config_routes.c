@@ -2,7 +2,28 @@
 #include "common/config_parts.h"
 #include "common/routerule.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+/* The form of the servers' addresses; what is in them is the origin client's to judge. */
+static int check_origins(struct config_work *work, size_t i)
+{
+    const struct config_route *route = &work->config->routes[i];
+
+    for (size_t k = 0; k < route->n_origins; k++)
+        if (strncasecmp(route->origins[k], "http://", 7) != 0 &&
+            strncasecmp(route->origins[k], "https://", 8) != 0 &&
+            strncmp(route->origins[k], "unix:", 5) != 0)
+            return config_fault(work, SCOPE_ROUTES, config_row_find(SCOPE_ROUTES, "origin"), i,
+                                "\"%s\": write http://HOST[:PORT], https://HOST[:PORT] or "
+                                "unix:PATH",
+                                route->origins[k]);
+    if (route->tls_ca_file[0] != '\0' && access(route->tls_ca_file, R_OK) != 0)
+        return config_fault(work, SCOPE_ROUTES, config_row_find(SCOPE_ROUTES, "tls_ca_file"), i,
+                            "%s: %s", route->tls_ca_file, strerror(errno));
+    return ERR_OK;
+}
 
 /* Fields that the proxy writes by itself, or that say where a message ends. */
 static const char *const own_fields[] = {"connection",
@@ -104,6 +125,8 @@ int config_check_route(struct config_work *work, size_t i)
     if (!known)
         return config_fault(work, SCOPE_ROUTES, config_row_find(SCOPE_ROUTES, "cache"), i,
                             "there is no cache \"%s\"", route->cache);
-    rc = check_names(work, i);
+    rc = check_origins(work, i);
+    if (rc == ERR_OK)
+        rc = check_names(work, i);
     return rc == ERR_OK ? check_rules(work, i) : rc;
 }

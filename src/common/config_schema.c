@@ -365,7 +365,8 @@ static const struct config_row rows[] = {
              "all."},
     {ROUTE_LIST("origin", origins, n_origins), .max = CONFIG_MAX_ORIGINS, .unit = "servers",
      .example = "http://127.0.0.1:3000",
-     .text = "The servers of the application: \"http://HOST:PORT\" or \"unix:PATH\". At least "
+     .text = "The servers of the application: \"http://HOST:PORT\", \"https://HOST:PORT\" or "
+             "\"unix:PATH\". At least "
              "one, unless the target is another. Names are looked up again every 30 seconds."},
     {ROUTE("balance", CONFIG_ENUM, balance), .fallback = "round_robin", .max = BALANCE_HASH,
      .choices = balances,
@@ -465,8 +466,17 @@ static const struct config_row rows[] = {
      .unit = "names",
      .text = "Header fields (globs) of the response that the client does not get. What they say of "
              "caching holds here."},
+    {ROUTE("tls_verify", CONFIG_BOOL, tls_verify), .fallback = "true",
+     .text = "Whether the certificate of an https server must be good for its name."},
+    {ROUTE("tls_ca_file", CONFIG_STRING, tls_ca_file), .fallback = "",
+     .text = "A file with the certificates (PEM) of the authorities that are believed about https "
+             "servers. Empty: the system's."},
+    {ROUTE("tls_name", CONFIG_STRING, tls_name), .fallback = "",
+     .text = "The name that https servers are asked for (SNI) and whose certificate they must "
+             "show. Empty: the one in their address."},
     {ROUTE("connect_timeout", CONFIG_TIME, connect_timeout_ms), .fallback = "2s", .min = 10,
-     .max = 5 * MINUTE, .unit = "ms", .text = "How long connecting to a server may take."},
+     .max = 5 * MINUTE, .unit = "ms",
+     .text = "How long connecting to a server may take, TLS included."},
     {ROUTE("first_byte_timeout", CONFIG_TIME, first_byte_timeout_ms), .fallback = "30s", .min = 10,
      .max = HOUR, .unit = "ms", .text = "How long a server may take to begin its response."},
     {ROUTE("idle_timeout", CONFIG_TIME, idle_timeout_ms), .fallback = "30s", .min = 10, .max = HOUR,

@@ -222,6 +222,22 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
+static void origin_free(struct origin *origin)
+{
+    for (unsigned i = 0; i < origin->n_servers; i++)
+        buf_fini(&origin->servers[i].check_head);
+    origin_tls_context_destroy(origin->tls);
+    free(origin);
+}
+
+static bool speaks_tls(const struct origin *origin)
+{
+    for (unsigned i = 0; i < origin->n_servers; i++)
+        if (origin->servers[i].tls)
+            return true;
+    return false;
+}
+
 int origin_create(uv_loop_t *loop, const struct config_route *route,
                   const struct config_limits *limits, const struct origin_shared *shared,
                   struct origin **out, struct errmsg *msg)
@@ -244,18 +260,13 @@ int origin_create(uv_loop_t *loop, const struct config_route *route,
         atomic_store(&shared->health[i].busy[shared->slot], 0);
         status = origin_server_init(&origin->servers[i], origin, route->origins[i], msg);
     }
-    if (status == ERR_OK && route->health_path[0] != '\0')
-        status = buf_printf(&origin->check_head,
-                            "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: cachetastic\r\n"
-                            "Connection: close\r\n\r\n",
-                            route->health_path,
-                            route->host_header[0] != '\0' ? route->host_header : "localhost");
+    origin->n_servers = (unsigned)route->n_origins;
+    if (status == ERR_OK && speaks_tls(origin))
+        status = origin_tls_context_create(route, &origin->tls, msg);
     if (status != ERR_OK) {
-        buf_fini(&origin->check_head);
-        free(origin);
+        origin_free(origin);
         return status;
     }
-    origin->n_servers = (unsigned)route->n_origins;
     origin->timer.data = origin;
     uv_timer_init(loop, &origin->timer);
     uv_timer_start(&origin->timer, on_tick, TICK_MS, TICK_MS);
@@ -270,8 +281,7 @@ void origin_handle_closed(struct origin *origin)
 {
     if (--origin->handles > 0 || !origin->closing)
         return;
-    buf_fini(&origin->check_head);
-    free(origin);
+    origin_free(origin);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

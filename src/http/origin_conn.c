@@ -17,6 +17,7 @@ static void on_closed(uv_handle_t *handle)
     struct origin *origin = conn->server->origin;
 
     http1_reply_destroy(conn->parser);
+    origin_stream_fini(conn);
     free(conn);
     origin_handle_closed(origin);
 }
@@ -134,114 +135,52 @@ static void take(struct origin_conn *conn, struct slice input)
     }
 }
 
-static void on_alloc(uv_handle_t *handle, size_t hint, uv_buf_t *out)
+void origin_conn_take(struct origin_conn *conn, struct slice input)
 {
-    struct origin *origin = owner(handle)->server->origin;
-
-    (void)hint;
-    *out = uv_buf_init(origin->scratch, sizeof(origin->scratch));
+    if (conn->exchange == NULL)
+        origin_conn_close(conn); /* nobody asked for anything */
+    else
+        take(conn, input);
 }
 
-static void on_end_of_input(struct origin_conn *conn, ssize_t n)
+void origin_conn_ended(struct origin_conn *conn, enum origin_stream_end how)
 {
     if (conn->exchange == NULL)
         origin_conn_close(conn);
-    else if (n == UV_EOF && http1_reply_eof(conn->parser) == REPLY_EVENT_END)
+    else if (how == STREAM_ENDED && http1_reply_eof(conn->parser) == REPLY_EVENT_END)
         complete(conn, true);
     else
         fail(conn, ERR_LOST,
-             n == UV_EOF ? "the connection ended too soon" : "the connection broke");
+             how == STREAM_BROKEN ? "the connection broke" : "the connection ended too soon");
 }
 
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+void origin_conn_failed(struct origin_conn *conn, int err, const char *why)
 {
-    struct origin_conn *conn = owner(stream);
+    fail(conn, err, why);
+}
 
-    if (conn->closing || n == 0)
-        return;
-    if (n < 0)
-        on_end_of_input(conn, n);
-    else if (conn->exchange == NULL)
-        origin_conn_close(conn); /* nobody asked for anything */
-    else
-        take(conn, slice_make(buf->base, (size_t)n));
+void origin_conn_drained(struct origin_conn *conn)
+{
+    if (conn->exchange != NULL && conn->exchange->on_drain != NULL)
+        conn->exchange->on_drain(conn->exchange);
 }
 
 void origin_conn_read(struct origin_conn *conn, bool on)
 {
     if (on == conn->reading || conn->closing)
         return;
-    conn->reading = on;
-    if (on)
-        uv_read_start(&conn->io.stream, on_alloc, on_read);
-    else
-        uv_read_stop(&conn->io.stream);
+    origin_stream_read(conn, on);
     if (on && conn->exchange != NULL)
         wait_for(conn, "the rest of the response (idle_timeout)",
                  conn->server->origin->route->idle_timeout_ms);
 }
 
-/* ---- the request ---- */
-
-struct pending_write {
-    uv_write_t request;
-    struct origin_conn *conn;
-    size_t len;
-    char bytes[];
-};
-
-static void on_written(uv_write_t *request, int status)
-{
-    struct pending_write *write = LIST_ENTRY(request, struct pending_write, request);
-    struct origin_conn *conn = write->conn;
-    size_t len = write->len;
-
-    free(write);
-    conn->unsent -= len;
-    if (conn->closing)
-        return;
-    /* What the origin said before it stopped reading may still be there: the read end decides. */
-    if (status < 0 && conn->exchange != NULL)
-        log_debug("origin %s: %s", conn->server->url, uv_strerror(status));
-    if (conn->exchange != NULL && conn->exchange->on_drain != NULL && conn->unsent == 0)
-        conn->exchange->on_drain(conn->exchange);
-}
-
-/* What the socket does not take now waits in libuv. */
 size_t origin_conn_write(struct origin_conn *conn, struct slice bytes)
 {
-    struct pending_write *write;
-    uv_buf_t buf;
-    int sent = 0;
-
-    if (conn->closing || bytes.len == 0)
-        return conn->unsent;
-    if (conn->unsent == 0) {
-        buf = uv_buf_init((char *)(uintptr_t)bytes.data, (unsigned)bytes.len);
-        sent = uv_try_write(&conn->io.stream, &buf, 1);
-        if (sent < 0)
-            sent = 0;
-    }
-    if ((size_t)sent == bytes.len)
-        return conn->unsent;
-    bytes = slice_make(bytes.data + sent, bytes.len - (size_t)sent);
-    write = malloc(sizeof(*write) + bytes.len);
-    if (write == NULL) {
-        fail(conn, ERR_NOMEM, "no memory to send the request");
-        return 0;
-    }
-    write->conn = conn;
-    write->len = bytes.len;
-    memcpy(write->bytes, bytes.data, bytes.len);
-    buf = uv_buf_init(write->bytes, (unsigned)bytes.len);
-    if (uv_write(&write->request, &conn->io.stream, &buf, 1, on_written) != 0) {
-        free(write);
-        fail(conn, ERR_LOST, "the connection broke");
-        return 0;
-    }
-    conn->unsent += bytes.len;
-    return conn->unsent;
+    return origin_stream_write(conn, bytes);
 }
+
+/* ---- the request ---- */
 
 static void send_head(struct origin_conn *conn)
 {
@@ -253,8 +192,8 @@ static void send_head(struct origin_conn *conn)
     wait_for(conn, "the response (first_byte_timeout)",
              conn->server->origin->route->first_byte_timeout_ms);
     origin_conn_write(conn, exchange->head);
-    if (conn->exchange != NULL && exchange->on_drain != NULL && conn->unsent == 0)
-        exchange->on_drain(exchange);
+    if (conn->unsent == 0)
+        origin_conn_drained(conn);
 }
 
 /* ---- connecting ---- */
@@ -269,9 +208,14 @@ static void on_connected(uv_connect_t *connect, int status)
         fail(conn, ERR_DOWN, uv_strerror(status));
         return;
     }
-    conn->connected = true;
     if (!conn->server->is_unix)
         uv_tcp_nodelay(&conn->io.tcp, 1);
+    origin_stream_start(conn);
+}
+
+void origin_conn_ready(struct origin_conn *conn)
+{
+    conn->connected = true;
     send_head(conn);
 }
 
@@ -306,9 +250,11 @@ static struct origin_conn *conn_create(struct origin_server *server)
     conn->server = server;
     list_init(&conn->link);
     conn->parser = http1_reply_create(&origin->limits, on_piece, conn);
-    if (conn->parser == NULL || (server->is_unix ? uv_pipe_init(origin->loop, &conn->io.pipe, 0)
-                                                 : uv_tcp_init(origin->loop, &conn->io.tcp)) != 0) {
+    if (conn->parser == NULL || origin_stream_init(conn) != ERR_OK ||
+        (server->is_unix ? uv_pipe_init(origin->loop, &conn->io.pipe, 0)
+                         : uv_tcp_init(origin->loop, &conn->io.tcp)) != 0) {
         http1_reply_destroy(conn->parser);
+        origin_stream_fini(conn);
         free(conn);
         return NULL;
     }

@@ -2,6 +2,8 @@
  *
  * origin.c         exchanges: which server, another try
  * origin_conn.c    one connection
+ * origin_stream.c  its bytes, TLS or not
+ * origin_tls.c     TLS itself
  * origin_server.c  one server: its addresses and its health
  */
 #ifndef HTTP_ORIGIN_IMPL_H
@@ -10,10 +12,12 @@
 #include "http/origin.h"
 
 #include "common/addr.h"
+#include "http/origin_tls.h"
 
 #define ORIGIN_MAX_SERVERS   CONFIG_MAX_ORIGINS
 #define ORIGIN_MAX_ADDRESSES 8
 #define ORIGIN_READ_BYTES    65536
+#define ORIGIN_PLAIN_BYTES   16384
 
 struct origin_server {
     struct origin *origin;
@@ -21,7 +25,8 @@ struct origin_server {
     const char *url; /* as configured, for the log */
     char host[ADDR_HOST_MAX];
     uint16_t port;
-    bool is_unix, literal;
+    bool is_unix, literal, tls;
+    const char *tls_name; /* whom its certificate is for */
     struct addr addresses[ORIGIN_MAX_ADDRESSES];
     unsigned n_addresses, next_address;
     uv_getaddrinfo_t lookup;
@@ -34,6 +39,7 @@ struct origin_server {
     struct health *health;
     /* Active checks. */
     struct origin_exchange check;
+    struct buf check_head;
     bool checking, check_well;
 };
 
@@ -45,10 +51,11 @@ struct origin {
     unsigned n_servers, turn;
     uv_timer_t timer; /* time limits, look-ups, checks */
     struct origin_shared shared;
-    struct buf check_head;
-    unsigned handles; /* open: what the memory waits for */
+    struct origin_tls_context *tls; /* NULL: no server speaks it */
+    unsigned handles;               /* open: what the memory waits for */
     bool closing;
     char scratch[ORIGIN_READ_BYTES];
+    char plain[ORIGIN_PLAIN_BYTES]; /* decrypted */
 };
 
 union origin_handle {
@@ -64,6 +71,8 @@ struct origin_conn {
     struct origin_exchange *exchange; /* NULL: idle */
     union origin_handle io;
     uv_connect_t connect;
+    struct origin_tls *tls; /* NULL: plain */
+    bool secured;           /* its handshake is over */
     struct http1_reply_parser *parser;
     uint64_t deadline_ms; /* of what is waited for now */
     const char *waits_for;
@@ -94,8 +103,24 @@ int origin_conn_send(struct origin_server *server, struct origin_exchange *excha
 void origin_conn_close(struct origin_conn *conn);
 void origin_conn_read(struct origin_conn *conn, bool on);
 size_t origin_conn_write(struct origin_conn *conn, struct slice bytes);
+/* What its stream says: it can be used; bytes; its end; a failure; everything was sent. */
+enum origin_stream_end { STREAM_ENDED, STREAM_CUT, STREAM_BROKEN };
+void origin_conn_ready(struct origin_conn *conn);
+void origin_conn_take(struct origin_conn *conn, struct slice input);
+void origin_conn_ended(struct origin_conn *conn, enum origin_stream_end how);
+void origin_conn_failed(struct origin_conn *conn, int err, const char *why);
+void origin_conn_drained(struct origin_conn *conn);
 /* Connections whose time is over. */
 void origin_conn_check(struct origin_server *server, uint64_t now_ms);
+
+/* origin_stream.c. Before the handle is opened, and when it is closed. */
+int origin_stream_init(struct origin_conn *conn) MUST_CHECK;
+void origin_stream_fini(struct origin_conn *conn);
+/* The connection stands: origin_conn_ready() follows, at once or after a handshake. */
+void origin_stream_start(struct origin_conn *conn);
+void origin_stream_read(struct origin_conn *conn, bool on);
+/* Returns the bytes not sent yet. */
+size_t origin_stream_write(struct origin_conn *conn, struct slice bytes);
 
 /* origin.c. An exchange failed before or within its response: try again or end it. */
 void origin_failed(struct origin_exchange *exchange, int err, const char *why);

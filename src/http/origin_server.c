@@ -26,11 +26,11 @@ static int parse_tcp(struct origin_server *server, const char *authority, struct
     struct addr *literal = &server->addresses[0];
     struct errmsg why;
 
-    /* A port of its own, or 80. */
+    /* A port of its own, or the scheme's. */
     if (strchr(close != NULL ? close : authority, ':') != NULL)
         snprintf(text, sizeof(text), "%s", authority);
     else
-        snprintf(text, sizeof(text), "%s:80", authority);
+        snprintf(text, sizeof(text), "%s:%d", authority, server->tls ? 443 : 80);
     if (addr_split(text, server->host, &server->port, &why) != ERR_OK)
         return bad_url(msg, server->url, why.text);
     if (addr_parse(text, literal, &why) == ERR_OK) {
@@ -40,34 +40,62 @@ static int parse_tcp(struct origin_server *server, const char *authority, struct
     return ERR_OK;
 }
 
+static int parse_unix(struct origin_server *server, struct errmsg *msg)
+{
+    struct errmsg why;
+
+    server->is_unix = true;
+    server->literal = true;
+    server->n_addresses = 1;
+    snprintf(server->host, sizeof(server->host), "localhost");
+    return addr_parse(server->url, &server->addresses[0], &why) == ERR_OK
+               ? ERR_OK
+               : bad_url(msg, server->url, why.text);
+}
+
+static int parse_url(struct origin_server *server, char authority[ADDR_HOST_MAX + 8],
+                     struct errmsg *msg)
+{
+    const char *url = server->url;
+    size_t scheme = 7, len;
+
+    server->tls = strncasecmp(url, "https://", 8) == 0;
+    if (server->tls)
+        scheme = 8;
+    else if (strncasecmp(url, "http://", 7) != 0)
+        return bad_url(msg, url, "write http://HOST[:PORT], https://HOST[:PORT] or unix:PATH");
+    url += scheme;
+    len = strcspn(url, "/");
+    if (len == 0 || len >= ADDR_HOST_MAX + 8 || (url[len] == '/' && url[len + 1] != '\0'))
+        return bad_url(msg, server->url, "write http://HOST[:PORT], without a path");
+    memcpy(authority, url, len);
+    authority[len] = '\0';
+    return parse_tcp(server, authority, msg);
+}
+
 int origin_server_init(struct origin_server *server, struct origin *origin, const char *url,
                        struct errmsg *msg)
 {
-    char authority[ADDR_HOST_MAX + 8];
-    struct errmsg why;
-    size_t len;
+    const struct config_route *route = origin->route;
+    char authority[ADDR_HOST_MAX + 8] = "localhost";
+    int status;
 
     server->origin = origin;
     server->url = url;
     list_init(&server->waiting);
     list_init(&server->idle);
     list_init(&server->busy);
-    if (addr_unix_path(url) != NULL) {
-        server->is_unix = true;
-        server->literal = true;
-        server->n_addresses = 1;
-        snprintf(server->host, sizeof(server->host), "localhost");
-        return addr_parse(url, &server->addresses[0], &why) == ERR_OK ? ERR_OK
-                                                                      : bad_url(msg, url, why.text);
-    }
-    if (strncasecmp(url, "http://", 7) != 0)
-        return bad_url(msg, url, "write http://HOST[:PORT] or unix:PATH");
-    len = strcspn(url + 7, "/");
-    if (len == 0 || len >= sizeof(authority) || (url[7 + len] == '/' && url[8 + len] != '\0'))
-        return bad_url(msg, url, "write http://HOST[:PORT], without a path");
-    memcpy(authority, url + 7, len);
-    authority[len] = '\0';
-    return parse_tcp(server, authority, msg);
+    status =
+        addr_unix_path(url) != NULL ? parse_unix(server, msg) : parse_url(server, authority, msg);
+    server->tls_name = route->tls_name[0] != '\0' ? route->tls_name : server->host;
+    if (status != ERR_OK || route->health_path[0] == '\0')
+        return status;
+    status = buf_printf(&server->check_head,
+                        "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: cachetastic\r\n"
+                        "Connection: close\r\n\r\n",
+                        route->health_path,
+                        route->host_header[0] != '\0' ? route->host_header : authority);
+    return status == ERR_OK ? ERR_OK : err_set(msg, status, "no memory for the origins");
 }
 
 /* ---- addresses ---- */
@@ -210,7 +238,7 @@ static void begin_check(struct origin_server *server, uint64_t now_ms)
     struct origin *origin = server->origin;
 
     server->check = (struct origin_exchange){
-        .head = buf_slice(&origin->check_head),
+        .head = buf_slice(&server->check_head),
         .on_head = on_check_head,
         .on_body = on_check_body,
         .on_end = on_check_end,
