@@ -120,6 +120,8 @@ struct config_route {
     char *tls_ca_file; /* "" = the system's authorities */
     char *tls_name;    /* "" = the host's */
     uint64_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
+    char *upgrade; /* "" = none */
+    uint64_t tunnel_idle_ms;
     int64_t keepalive; /* idle connections to each server, per worker */
     uint64_t keepalive_timeout_ms, fail_timeout_ms;
     int64_t fail_count;
@@ -177,19 +179,20 @@ struct config_limits {
     int64_t resp_args;    /* arguments of one command */
     uint64_t resp_inline_bytes;
     uint64_t memcached_line_bytes; /* of a text command */
-    uint64_t http_line_bytes; /* request line */
+    uint64_t http_line_bytes;      /* request line */
     uint64_t http_header_bytes;
     int64_t http_header_count;
-    uint64_t http_body_bytes; /* of a request to an origin */
-    uint64_t pipeline_bytes;  /* parsed from one connection in one loop turn */
+    uint64_t http_body_bytes;   /* of a request to an origin */
+    uint64_t pipeline_bytes;    /* parsed from one connection in one loop turn */
     uint64_t transaction_bytes; /* queued by MULTI and watched, of one connection */
-    int64_t pipeline_pending; /* unfinished commands of one connection */
-    uint64_t output_bytes;    /* unsent replies; beyond, a slow reader is dropped */
-    int64_t leases;           /* of cache_fetch() that one connection holds */
-    uint64_t fetch_wait_ms;   /* the most that a fetch may ask for */
+    int64_t pipeline_pending;   /* unfinished commands of one connection */
+    uint64_t output_bytes;      /* unsent replies; beyond, a slow reader is dropped */
+    int64_t leases;             /* of cache_fetch() that one connection holds */
+    uint64_t fetch_wait_ms;     /* the most that a fetch may ask for */
     uint64_t fetch_lease_ms;
     uint64_t fetch_stale_ms;
     uint64_t idle_timeout_ms;   /* 0 = off: pools hold connections for days */
+    int64_t tunnels;            /* per worker */
     uint64_t http_stall_ms;     /* a site's client that takes, or sends, nothing */
     uint64_t http_idle_ms;      /* 0 = off */
     uint64_t header_timeout_ms; /* an HTTP request's headers must be complete by then */

@@ -85,6 +85,8 @@ static int check_names(struct config_work *work, size_t i)
     if (route->health_path[0] != '\0' &&
         (route->health_path[0] != '/' || strpbrk(route->health_path, " \t\r\n") != NULL))
         return fault(work, "health_path", i, "is no path: /PATH");
+    if (route->upgrade[0] != '\0' && !routerule_is_name(slice_cstr(route->upgrade)))
+        return fault(work, "upgrade", i, "is no name of a protocol");
     if (strpbrk(route->answer_type, "\r\n") != NULL)
         return fault(work, "answer_type", i, "is no type");
     return ERR_OK;

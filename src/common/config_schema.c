@@ -166,6 +166,10 @@ static const struct config_row rows[] = {
      .text =
          "A connection without a request for this long is closed. 0: never, since clients' pools "
          "hold connections for days."},
+    {LIMIT("tunnels", CONFIG_INT, tunnels), .fallback = "1024", .max = 1000000,
+     .unit = "connections",
+     .text = "Connections of one worker that have switched to another protocol (routes.upgrade). "
+             "Further ones are refused with 503."},
     {LIMIT("http_stall", CONFIG_TIME, http_stall_ms), .fallback = "30s", .min = 100, .max = DAY,
      .unit = "ms",
      .text = "How long a client of a site may take nothing of its response, or send nothing of its "
@@ -481,6 +485,12 @@ static const struct config_row rows[] = {
      .max = HOUR, .unit = "ms", .text = "How long a server may take to begin its response."},
     {ROUTE("idle_timeout", CONFIG_TIME, idle_timeout_ms), .fallback = "30s", .min = 10, .max = HOUR,
      .unit = "ms", .text = "How long a server may pause within its response."},
+    {ROUTE("upgrade", CONFIG_STRING, upgrade), .fallback = "websocket",
+     .text = "The protocol that clients may switch to by Upgrade: what the client and the server "
+             "say from then on is passed on as it is. Empty: none."},
+    {ROUTE("tunnel_idle", CONFIG_TIME, tunnel_idle_ms), .fallback = "5m", .min = 10, .max = 7 * DAY,
+     .unit = "ms",
+     .text = "How long neither of them may say anything then, before the connection is closed."},
     {ROUTE("keepalive", CONFIG_INT, keepalive), .fallback = "32", .max = 10000,
      .unit = "connections", .text = "Idle connections that each worker keeps open to each server."},
     {ROUTE("keepalive_timeout", CONFIG_TIME, keepalive_timeout_ms), .fallback = "50s", .min = 10,

@@ -116,6 +116,7 @@ int origin_start(struct origin *origin, struct origin_exchange *exchange)
     exchange->body_sent = false;
     exchange->paused = false;
     exchange->trial = false;
+    exchange->tunnel = false;
     exchange->until_ms = 0;
     exchange->error = NULL;
     list_init(&exchange->link);
@@ -137,7 +138,7 @@ void origin_go_on(struct origin_server *server)
 /* Whether the failure says something of the server, or only of an old connection. */
 static bool blames(const struct origin_exchange *exchange, bool reused)
 {
-    return !(reused && !exchange->began);
+    return !(reused && !exchange->began) && !exchange->tunnel;
 }
 
 void origin_failed(struct origin_exchange *exchange, int err, const char *why)
@@ -181,6 +182,12 @@ size_t origin_write(struct origin_exchange *exchange, struct slice bytes)
         return 0;
     exchange->body_sent = true;
     return origin_conn_write(exchange->conn, bytes);
+}
+
+void origin_tunnel(struct origin_exchange *exchange, uint64_t idle_ms)
+{
+    exchange->tunnel = true;
+    exchange->conn->tunnel_ms = idle_ms;
 }
 
 void origin_pause(struct origin_exchange *exchange)

@@ -25,8 +25,8 @@ struct origin_exchange {
     bool head_request; /* HEAD */
     bool repeatable;   /* safe to send again, and without a body */
     uint64_t hash;     /* of the key, for balance = "hash" */
-    /* A head: interim ones first (status below 200, 101 apart), then the final one. reply: borrowed
-     * for the call. */
+    /* A head: interim ones first (status below 200; 101 is final), then the final one. reply:
+     * borrowed for the call. */
     void (*on_head)(struct origin_exchange *exchange, const struct http1_reply *reply);
     void (*on_body)(struct origin_exchange *exchange, struct slice piece);
     /* The end. ERR_OK: the response is complete. ERR_DOWN: no server could be reached; ERR_TIMEOUT;
@@ -48,6 +48,7 @@ struct origin_exchange {
     bool reused;    /* sent over a connection that had served before */
     bool body_sent; /* origin_write() was called: no other try */
     bool paused;
+    bool tunnel;       /* origin_tunnel() was called */
     bool trial;        /* finds out whether its server is back */
     uint64_t until_ms; /* boottime; 0 = the route's limits alone */
 };
@@ -73,6 +74,10 @@ int origin_start(struct origin *origin, struct origin_exchange *exchange) MUST_C
 const char *origin_name(const struct origin_exchange *exchange);
 /* More of the request's body; framing is the caller's. Returns the bytes not sent yet. */
 size_t origin_write(struct origin_exchange *exchange, struct slice bytes);
+/* From on_head() with status 101: what follows are bytes of another protocol, both ways: on_body()
+ * and origin_write(). on_end(ERR_OK) when the server ends, ERR_TIMEOUT when neither side has said
+ * anything for idle_ms. */
+void origin_tunnel(struct origin_exchange *exchange, uint64_t idle_ms);
 /* Stop and go on reading the response. */
 void origin_pause(struct origin_exchange *exchange);
 void origin_resume(struct origin_exchange *exchange);

@@ -111,10 +111,21 @@ static bool take_head(struct origin_conn *conn)
     return conn->exchange != NULL;
 }
 
+static void take_raw(struct origin_conn *conn, struct slice input)
+{
+    wait_for(conn, "a word of either side (tunnel_idle)", conn->tunnel_ms);
+    if (input.len > 0)
+        conn->exchange->on_body(conn->exchange, input);
+}
+
 static void take(struct origin_conn *conn, struct slice input)
 {
     size_t at = 0, used;
 
+    if (conn->tunnel_ms > 0) {
+        take_raw(conn, input);
+        return;
+    }
     conn->exchange->began = true;
     wait_for(conn, "the rest of the response (idle_timeout)",
              conn->server->origin->route->idle_timeout_ms);
@@ -125,8 +136,12 @@ static void take(struct origin_conn *conn, struct slice input)
         at += used;
         if (conn->exchange == NULL)
             return;
-        if (event == REPLY_EVENT_HEAD && take_head(conn))
-            continue;
+        if (event == REPLY_EVENT_HEAD && take_head(conn)) {
+            if (conn->tunnel_ms == 0)
+                continue;
+            take_raw(conn, slice_make(input.data + at, input.len - at));
+            return;
+        }
         if (event == REPLY_EVENT_END)
             complete(conn, at < input.len);
         else if (event == REPLY_EVENT_BAD)
@@ -147,6 +162,8 @@ void origin_conn_ended(struct origin_conn *conn, enum origin_stream_end how)
 {
     if (conn->exchange == NULL)
         origin_conn_close(conn);
+    else if (conn->tunnel_ms > 0)
+        complete(conn, true); /* how another protocol ends is not ours to judge */
     else if (how == STREAM_ENDED && http1_reply_eof(conn->parser) == REPLY_EVENT_END)
         complete(conn, true);
     else
@@ -170,13 +187,17 @@ void origin_conn_read(struct origin_conn *conn, bool on)
     if (on == conn->reading || conn->closing)
         return;
     origin_stream_read(conn, on);
-    if (on && conn->exchange != NULL)
+    if (on && conn->tunnel_ms > 0)
+        wait_for(conn, conn->waits_for, conn->tunnel_ms);
+    else if (on && conn->exchange != NULL)
         wait_for(conn, "the rest of the response (idle_timeout)",
                  conn->server->origin->route->idle_timeout_ms);
 }
 
 size_t origin_conn_write(struct origin_conn *conn, struct slice bytes)
 {
+    if (conn->tunnel_ms > 0 && bytes.len > 0)
+        wait_for(conn, conn->waits_for, conn->tunnel_ms);
     return origin_stream_write(conn, bytes);
 }
 

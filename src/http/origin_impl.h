@@ -76,7 +76,8 @@ struct origin_conn {
     struct http1_reply_parser *parser;
     uint64_t deadline_ms; /* of what is waited for now */
     const char *waits_for;
-    size_t unsent; /* given to libuv and not written */
+    uint64_t tunnel_ms; /* it carries another protocol, which may be silent for so long; 0 = not */
+    size_t unsent;      /* given to libuv and not written */
     bool connected, reused, reading, closing;
     bool late; /* past its deadline at the last look */
 };

@@ -172,6 +172,8 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->coalesced = false;
     exchange->head_only = exchange->request->method == HTTP1_HEAD;
     exchange->looks = 0;
+    exchange->upgrade = NULL;
+    exchange->tunnel = false;
     exchange->forward = NULL;
     exchange->lookup = NULL;
     exchange->flight = NULL;
@@ -250,6 +252,28 @@ static enum proxy_result pass(struct proxy_exchange *exchange, const char *why)
     return flight_begin(exchange, 0, false);
 }
 
+/* The protocol that the client wants to switch to, and may (RFC 9110 section 7.8); NULL: none. */
+static const char *wanted_upgrade(const struct proxy_exchange *exchange)
+{
+    const struct http1_request *request = exchange->request;
+    const char *protocol = exchange->route->config->upgrade;
+
+    if (protocol[0] == '\0' || request->method != HTTP1_GET || request->has_body ||
+        request->minor == 0 || !field_lists(exchange->fields, "Connection", "upgrade") ||
+        !field_lists(exchange->fields, "Upgrade", protocol))
+        return NULL;
+    return protocol;
+}
+
+static enum proxy_result begin_tunnel(struct proxy_exchange *exchange)
+{
+    const struct config_limits *limits = &exchange->proxy->heritage->config->limits;
+
+    if (exchange->proxy->n_tunnels >= limits->tunnels)
+        return proxy_fail(exchange, 503, "too many connections are open (limits.tunnels)");
+    return pass(exchange, "bypass");
+}
+
 static bool takes_method(const struct config_route *config, const struct http1_request *request)
 {
     for (size_t i = 0; i < config->n_methods; i++)
@@ -313,6 +337,9 @@ static enum proxy_result begin(struct proxy *proxy, struct proxy_exchange *excha
     exchange->page_len = buf_len(&exchange->key);
     if (slice_eq(request->method_name, SLICE_LIT("PURGE")))
         return purge_begin(exchange);
+    exchange->upgrade = wanted_upgrade(exchange);
+    if (exchange->upgrade != NULL)
+        return begin_tunnel(exchange);
     if (request->method != HTTP1_GET && request->method != HTTP1_HEAD)
         return pass(exchange, is_safe(request) ? "method" : "method-unsafe");
     why = bypass_reason(exchange);
@@ -352,6 +379,12 @@ void proxy_body(struct proxy_exchange *exchange, struct slice piece, bool last)
 bool proxy_wants_body(const struct proxy_exchange *exchange)
 {
     return exchange->flight == NULL || exchange->flight->writable || exchange->flight->ended;
+}
+
+void proxy_ended(struct proxy_exchange *exchange)
+{
+    if (exchange->tunnel && exchange->flight != NULL)
+        flight_client_ended(exchange->flight);
 }
 
 void proxy_drained(struct proxy_exchange *exchange)

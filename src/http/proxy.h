@@ -47,6 +47,8 @@ struct proxy_exchange {
     /* Results. */
     bool broken; /* the response is cut off: end the connection at once */
     int status;  /* of the response, for the log; 0 = none */
+    bool tunnel; /* the client and the server have switched to another protocol: what it sends now
+                    goes to proxy_body() as it is */
     bool admin;  /* PROXY_API: clients of this machine need no token */
 
     /* The proxy's own. */
@@ -61,6 +63,7 @@ struct proxy_exchange {
     bool trusted, https; /* the peer is one of trusted_proxies; its client came so */
     bool has_found, cacheable, head_only, coalesced;
     unsigned looks;
+    const char *upgrade; /* the protocol that the client wants, and may; NULL: none */
     const char *forward; /* why the origin is asked, for Cache-Status */
     struct lookup *lookup;
     struct flight *flight;
@@ -94,6 +97,8 @@ void proxy_body(struct proxy_exchange *exchange, struct slice piece, bool last);
 bool proxy_wants_body(const struct proxy_exchange *exchange);
 /* Open the access log anew (USR1). */
 void proxy_reopen_log(struct proxy *proxy);
+/* The client has ended its side. */
+void proxy_ended(struct proxy_exchange *exchange);
 /* The client has read what waited for it. */
 void proxy_drained(struct proxy_exchange *exchange);
 /* The client is gone: done() will not be called. */

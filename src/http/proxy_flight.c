@@ -22,6 +22,7 @@ static void flight_free(struct flight *flight)
 {
     list_remove(&flight->link);
     list_remove(&flight->all);
+    flight->proxy->n_tunnels -= flight->upgrade;
     buf_fini(&flight->request);
     buf_fini(&flight->client);
     free(flight->client_list);
@@ -66,12 +67,32 @@ static void on_end(struct origin_exchange *io, int err)
     unpin(flight);
 }
 
+/* All that the client of a tunnel had to say has been passed on. */
+static void end_tunnel(struct flight *flight)
+{
+    flight->pinned++;
+    origin_cancel(&flight->io);
+    judge_end(flight, ERR_OK);
+    unpin(flight);
+}
+
+void flight_client_ended(struct flight *flight)
+{
+    flight->client_ended = true;
+    if (!flight->ended && origin_write(&flight->io, slice_make("", 0)) == 0)
+        end_tunnel(flight);
+}
+
 /* The connection takes the request's body now. */
 static void on_drain(struct origin_exchange *io)
 {
     struct flight *flight = owner(io);
     struct proxy_exchange *exchange;
 
+    if (flight->client_ended && !flight->ended) {
+        end_tunnel(flight);
+        return;
+    }
     if (flight->writable || !flight->upload)
         return;
     flight->writable = true;
@@ -253,6 +274,12 @@ static struct flight *flight_create(struct proxy_exchange *exchange, struct slic
         flight_free(flight);
         return NULL;
     }
+    if (exchange->upgrade != NULL) {
+        flight->upgrade = true;
+        flight->proxy->n_tunnels++;
+        flight->upload = true; /* from 101 on */
+        flight->upload_ended = true;
+    }
     flight->io = (struct origin_exchange){
         .head = buf_slice(&flight->request),
         .head_request = flight->head_request,
@@ -333,7 +360,7 @@ void flight_body(struct proxy_exchange *exchange, struct slice piece, bool last)
 {
     struct flight *flight = exchange->flight;
 
-    if (!flight->upload || flight->ended)
+    if (!flight->upload || flight->ended || (flight->upgrade && !flight->tunnel))
         return;
     if (piece.len > 0 && flight->upload_chunked)
         send_chunk(flight, piece);

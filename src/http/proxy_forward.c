@@ -136,6 +136,18 @@ static int add_framing(struct flight *flight, const struct http1_request *reques
                : ERR_OK;
 }
 
+/* Both are for the next hop alone, and so are written anew. */
+static int add_upgrade(struct flight *flight, const struct proxy_exchange *exchange)
+{
+    int status;
+
+    if (exchange->upgrade == NULL)
+        return ERR_OK;
+    status = add_line(&flight->request, "Connection", SLICE_LIT("Upgrade"));
+    return status == ERR_OK ? add_line(&flight->request, "Upgrade", slice_cstr(exchange->upgrade))
+                            : status;
+}
+
 static int add_request_line(struct flight *flight, const struct proxy_exchange *exchange)
 {
     const struct http1_request *request = exchange->request;
@@ -193,5 +205,7 @@ int forward_compose(struct flight *flight, const struct proxy_exchange *exchange
         status = add_validators(flight);
     if (status == ERR_OK)
         status = add_framing(flight, request);
+    if (status == ERR_OK)
+        status = add_upgrade(flight, exchange);
     return status == ERR_OK ? buf_append(&flight->request, "\r\n", 2) : status;
 }

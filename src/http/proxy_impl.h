@@ -44,6 +44,7 @@ struct proxy {
     struct list flights[FLIGHT_BUCKETS]; /* those that others may join, by key */
     struct list all;                     /* every flight */
     struct accesslog *log;               /* NULL: none */
+    int64_t n_tunnels;                   /* open, or being opened */
     bool closing;
 };
 
@@ -70,6 +71,8 @@ struct flight {
     bool validating;
     /* The request's body. */
     bool upload, upload_chunked, upload_ended, writable;
+    /* Another protocol: asked for; agreed on; the client has ended its side. */
+    bool upgrade, tunnel, client_ended;
     /* The response. */
     bool headed, ended, failed, storing, closed;
     unsigned pinned; /* callbacks that are at work with it */
@@ -112,6 +115,8 @@ struct flight *flight_find(struct proxy_exchange *exchange);
 enum proxy_result flight_join(struct flight *flight, struct proxy_exchange *exchange);
 void flight_leave(struct proxy_exchange *exchange);
 void flight_body(struct proxy_exchange *exchange, struct slice piece, bool last);
+/* The client of a tunnel has ended its side. */
+void flight_client_ended(struct flight *flight);
 /* Readers have taken bytes: forget those, and read on. */
 void flight_trim(struct flight *flight);
 /* Nothing more comes; free it when nobody reads. */

@@ -396,6 +396,38 @@ static void on_interim(struct flight *flight, const struct http1_reply *reply)
         respond_interim(LIST_ENTRY(node, struct proxy_exchange, link), reply);
 }
 
+/* The server agrees to another protocol. */
+static void open_tunnel(struct flight *flight, const struct http1_reply *reply)
+{
+    struct fields fields = fields_of(reply);
+    const char *protocol = flight->route->config->upgrade;
+    struct proxy_exchange *reader;
+
+    if (!flight->upgrade || list_empty(&flight->readers) ||
+        !field_lists(fields, "Upgrade", protocol)) {
+        origin_cancel(&flight->io);
+        judge_end(flight, ERR_PROTOCOL);
+        return;
+    }
+    if (buf_append(&flight->reason, reply->reason.data, reply->reason.len) != ERR_OK ||
+        add_lines(flight, fields, false, &flight->lines) != ERR_OK ||
+        message_line(&flight->lines, SLICE_LIT("Upgrade"), slice_cstr(protocol)) != ERR_OK) {
+        origin_cancel(&flight->io);
+        judge_end(flight, ERR_NOMEM);
+        return;
+    }
+    flight->status = reply->status;
+    flight->framing = FRAMING_CLOSE;
+    flight->headed = true;
+    flight->tunnel = true;
+    flight->upload_ended = false;
+    origin_tunnel(&flight->io, flight->route->config->tunnel_idle_ms);
+    reader = LIST_ENTRY(flight->readers.next, struct proxy_exchange, link);
+    reader->tunnel = true;
+    reader->owner->want_body(reader);
+    respond_head(reader);
+}
+
 static void judge_final(struct flight *flight, const struct http1_reply *reply)
 {
     char text[64];
@@ -439,8 +471,7 @@ void judge_head(struct flight *flight, const struct http1_reply *reply)
 {
     flight->head_ms = clock_now_ms() - flight->io.sent_ms;
     if (reply->status == 101) {
-        origin_cancel(&flight->io);
-        judge_end(flight, ERR_PROTOCOL);
+        open_tunnel(flight, reply);
     } else if (reply->status < 200) {
         on_interim(flight, reply);
     } else if (flight->route->config->n_ignore_headers > 0) {

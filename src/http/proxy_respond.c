@@ -56,7 +56,9 @@ static size_t write_head(const struct proxy_exchange *exchange, const struct hea
     else if (head->length != UINT64_MAX)
         n += (size_t)snprintf(to + n, room - n, "Content-Length: %llu\r\n",
                               (unsigned long long)head->length);
-    if (!exchange->keep_alive)
+    if (exchange->tunnel)
+        n += (size_t)snprintf(to + n, room - n, "Connection: Upgrade\r\n");
+    else if (!exchange->keep_alive)
         n += (size_t)snprintf(to + n, room - n, "Connection: close\r\n");
     else if (exchange->request->minor == 0)
         n += (size_t)snprintf(to + n, room - n, "Connection: keep-alive\r\n");
@@ -490,7 +492,9 @@ static void frame(struct proxy_exchange *exchange, struct head *head)
     struct flight *flight = exchange->flight;
 
     head->length = UINT64_MAX;
-    if (flight->framing == FRAMING_NONE) {
+    if (exchange->tunnel) {
+        exchange->keep_alive = false;
+    } else if (flight->framing == FRAMING_NONE) {
         exchange->end = 0;
         if (exchange->head_only && flight->length > 0)
             head->length = flight->length;

@@ -388,6 +388,8 @@ static void read_input(struct conn *conn)
         /* Half-closed: what it asked for is still answered. */
         conn->eof = true;
         conn->closing = true;
+        if (conn->ops != NULL && conn->ops->ended != NULL)
+            conn->ops->ended(conn);
         conn_flush_later(conn);
         return;
     }
@@ -617,7 +619,8 @@ static bool is_idle(const struct conn *conn)
 static const char *stalled_site(const struct conn *conn, const struct config_limits *limits,
                                 uint64_t now_ms)
 {
-    bool its_turn = conn->blocked || (!list_empty(&conn->pending) && wants_input(conn));
+    bool its_turn =
+        conn->blocked || (!list_empty(&conn->pending) && wants_input(conn) && !conn->tunnel);
 
     if (conn->ops != &session_site)
         return NULL;

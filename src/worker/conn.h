@@ -39,6 +39,8 @@ struct session_ops {
     /* The client has read all but a little of what waited for it: a response that streams can go
      * on. NULL: nothing streams. */
     void (*drained)(struct conn *conn);
+    /* The client has ended its side. NULL: what it asked for is still answered. */
+    void (*ended)(struct conn *conn);
 };
 
 extern const struct session_ops session_resp;
@@ -71,6 +73,7 @@ struct conn {
     size_t held_bytes;    /* waiting behind an unanswered request, the last `after` apart */
     bool local, loopback; /* unix socket; TCP from a loopback address */
     bool eof;             /* the client has ended its side */
+    bool tunnel;          /* it carries another protocol, which may be silent */
     bool closing;         /* no more input; close when out is sent and nothing is pending */
     bool waiting;         /* SESSION_WAIT */
     bool blocked;         /* the socket took less than we had: wait until it is writable */

@@ -331,6 +331,31 @@ static enum session_result feed_body(struct conn *conn, size_t *used)
     return take_body(conn, used);
 }
 
+/* What the client of another protocol says. */
+static enum session_result feed_tunnel(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+    struct buf in = conn->in;
+
+    conn->tunnel = true;
+    if (!proxy_wants_body(&session->exchange))
+        return SESSION_WAIT;
+    /* Taken out: the exchange may end, and the input with it, while the piece is passed on. */
+    conn->in = (struct buf){0};
+    if (buf_len(&in) > 0)
+        proxy_body(&session->exchange, buf_slice(&in), false);
+    buf_fini(&in);
+    return SESSION_MORE;
+}
+
+static void session_ended(struct conn *conn)
+{
+    struct session_site *session = conn->session;
+
+    if (session->pending)
+        proxy_ended(&session->exchange);
+}
+
 static enum session_result session_input(struct conn *conn)
 {
     struct session_site *session = conn->session;
@@ -340,6 +365,8 @@ static enum session_result session_input(struct conn *conn)
         enum session_result result;
         size_t used = 0;
 
+        if (session->pending && session->exchange.tunnel)
+            return feed_tunnel(conn);
         if (session->pending && session->body) {
             result = feed_body(conn, &used);
             if (result == SESSION_MORE && session->body && buf_len(&conn->in) == 0)
@@ -370,4 +397,5 @@ const struct session_ops session_site = {
     .close = session_close,
     .busy = session_busy,
     .drained = session_drained,
+    .ended = session_ended,
 };
