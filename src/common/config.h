@@ -87,6 +87,7 @@ struct config_route {
     char *host_header; /* sent to the origin; "" = the client's */
     uint64_t ttl_ms, ttl_max_ms, grace_ms, stale_if_error_ms, pass_ttl_ms, lease_wait_ms;
     uint64_t object_bytes;
+    bool parts; /* of pages are asked for, and stored */
     bool store_set_cookie, honor_client;
     char *tag_header;
     char *bypass_cookies[CONFIG_MAX_NAMES];

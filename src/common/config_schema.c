@@ -415,6 +415,10 @@ static const struct config_row rows[] = {
      .unit = "bytes",
      .text = "The largest response that is stored; an eighth of the cache's memory is the most in "
              "any case. Larger ones are passed on as they come."},
+    {ROUTE("parts", CONFIG_BOOL, parts), .fallback = "true",
+     .text = "Whether a request for a range of a page that is not stored asks the origin for that "
+             "range alone; parts with the same strong ETag are put together. Otherwise the whole "
+             "page is fetched."},
     {ROUTE("store_set_cookie", CONFIG_BOOL, store_set_cookie), .fallback = "false",
      .text =
          "Whether a response with Set-Cookie may be stored, and given to other clients with that "

@@ -117,6 +117,17 @@ enum range_result conditional_range(struct fields request, const struct validato
     return parse_range(slice_make(text.data + 6, text.len - 6), size, first, last);
 }
 
+bool conditional_one_range(struct fields request)
+{
+    struct slice text = field_get(request, "Range");
+    uint64_t first, last;
+
+    return text.len >= 6 && strncasecmp(text.data, "bytes=", 6) == 0 &&
+           field_count(request, "Range") == 1 &&
+           parse_range(slice_make(text.data + 6, text.len - 6), INT64_MAX, &first, &last) ==
+               RANGE_PART;
+}
+
 bool conditional_content_range(struct slice value, uint64_t *first, uint64_t *last, uint64_t *size)
 {
     if (value.len < 6 || strncasecmp(value.data, "bytes ", 6) != 0)

@@ -29,6 +29,10 @@ enum range_result {
 enum range_result conditional_range(struct fields request, const struct validators *stored,
                                     uint64_t size, uint64_t *first, uint64_t *last);
 
+/* Whether the request asks for one range, whatever If-Range says; of how large a page is not known.
+ */
+bool conditional_one_range(struct fields request);
+
 /* "bytes FIRST-LAST/SIZE" of a 206. False: not understood, or the size is not known. */
 bool conditional_content_range(struct slice value, uint64_t *first, uint64_t *last, uint64_t *size);
 

@@ -2,7 +2,7 @@
 
 #include <strings.h>
 
-#define OBJECT_MAGIC 0x31706863u /* "chp1" */
+#define OBJECT_MAGIC 0x32706863u /* "chp2" */
 
 bool object_parse(struct slice value, struct object *object)
 {
@@ -13,7 +13,7 @@ bool object_parse(struct slice value, struct object *object)
     if (value.len < sizeof(*head))
         return false;
     memcpy(head, value.data, sizeof(*head));
-    if (head->magic != OBJECT_MAGIC || head->kind > OBJECT_PASS || head->reason_len > rest ||
+    if (head->magic != OBJECT_MAGIC || head->kind > OBJECT_PART || head->reason_len > rest ||
         head->lines_len > rest - head->reason_len ||
         head->body_len != rest - head->reason_len - head->lines_len ||
         head->etag_at > head->lines_len || head->etag_len > head->lines_len - head->etag_at)
@@ -26,8 +26,7 @@ bool object_parse(struct slice value, struct object *object)
 
 bool object_parse_head(struct slice piece, size_t len, struct object *object)
 {
-    return piece.len >= sizeof(object->head) &&
-           object_parse(slice_make(piece.data, len), object) &&
+    return piece.len >= sizeof(object->head) && object_parse(slice_make(piece.data, len), object) &&
            (size_t)(object->body.data - piece.data) <= piece.len;
 }
 
@@ -82,7 +81,7 @@ int object_begin(struct buf *out, const struct object_head *head, struct slice r
     full.magic = OBJECT_MAGIC;
     full.reason_len = (uint32_t)reason.len;
     full.lines_len = (uint32_t)lines.len;
-    if (full.kind == OBJECT_PAGE)
+    if (full.kind == OBJECT_PAGE || full.kind == OBJECT_PART)
         find_etag(lines, &full);
     status = buf_append(out, &full, sizeof(full));
     if (status == ERR_OK)

@@ -17,6 +17,7 @@ enum object_kind {
     OBJECT_PAGE,
     OBJECT_VARIES, /* the page has variants: lines has the selecting fields' names */
     OBJECT_PASS,   /* the page cannot be cached: do not wait for each other */
+    OBJECT_PART,   /* of a page: what a 206 brought */
 };
 
 #define OBJECT_ALWAYS_VALIDATE 1u /* no-cache */
@@ -36,6 +37,7 @@ struct object_head {
     int64_t lifetime_s;
     int64_t while_revalidate_s, if_error_s;
     int64_t date_s, modified_s;
+    uint64_t first, size; /* PART: where the body begins in the page, and the page's length */
 };
 
 /* A stored response as a reader sees it; slices into its bytes. */

@@ -168,6 +168,7 @@ static void reset(struct proxy *proxy, struct proxy_exchange *exchange)
     exchange->status = 0;
     exchange->admin = false;
     exchange->has_found = false;
+    exchange->has_part = false;
     exchange->cacheable = false;
     exchange->coalesced = false;
     exchange->head_only = exchange->request->method == HTTP1_HEAD;

@@ -61,6 +61,7 @@ struct proxy_exchange {
     uint64_t generation;
     struct buf found;    /* a stored object that may be stale */
     bool trusted, https; /* the peer is one of trusted_proxies; its client came so */
+    bool has_part;       /* found is a fresh part of the page, which does not suffice */
     bool has_found, cacheable, head_only, coalesced;
     unsigned looks;
     const char *upgrade; /* the protocol that the client wants, and may; NULL: none */

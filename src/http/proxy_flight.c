@@ -248,7 +248,9 @@ static int copy(struct buf *to, const struct buf *from)
     return buf_append(to, from->data == NULL ? "" : buf_head(from), buf_len(from));
 }
 
-static struct flight *flight_create(struct proxy_exchange *exchange, struct slice stale)
+/* stale: what is asked about; part: what may be completed. One of them, or neither. */
+static struct flight *flight_create(struct proxy_exchange *exchange, struct slice stale,
+                                    struct slice part)
 {
     struct flight *flight = calloc(1, sizeof(*flight));
 
@@ -267,6 +269,9 @@ static struct flight *flight_create(struct proxy_exchange *exchange, struct slic
     flight->unsafe = strcmp(exchange->forward, "method-unsafe") == 0;
     flight->forward = flight->unsafe ? "method" : exchange->forward;
     flight->validating = stale.len > 0;
+    part_begin(flight, exchange, part);
+    if (flight->completing)
+        stale = part;
     if (copy(&flight->key, &exchange->key) != ERR_OK ||
         copy(&flight->names, &exchange->names) != ERR_OK ||
         buf_append(&flight->stale, stale.data, stale.len) != ERR_OK ||
@@ -295,20 +300,22 @@ static struct flight *flight_create(struct proxy_exchange *exchange, struct slic
 
 enum proxy_result flight_begin(struct proxy_exchange *exchange, uint64_t lease, bool join)
 {
-    struct slice stale = {0};
+    struct slice stale = {0}, part = {0};
     struct flight *flight;
     int status;
 
-    if (exchange->has_found && exchange->cacheable && !exchange->head_only)
+    if (exchange->has_part)
+        part = buf_slice(&exchange->found);
+    else if (exchange->has_found && exchange->cacheable && !exchange->head_only)
         stale = buf_slice(&exchange->found);
-    flight = flight_create(exchange, stale);
+    flight = flight_create(exchange, stale, part);
     if (flight == NULL) {
         if (lease != 0)
             (void)cache_fail(exchange->route->cache, buf_slice(&exchange->key), lease, 0, NULL);
         return proxy_fail(exchange, 503, "no memory for this request");
     }
     flight->lease = lease;
-    if (join)
+    if (join && !flight->ranged && !flight->rest)
         list_push(&flight->proxy->flights[flight->io.hash % FLIGHT_BUCKETS], &flight->link);
     add_reader(flight, exchange);
     status = origin_start(flight->route->origin, &flight->io);
@@ -329,7 +336,7 @@ void flight_refresh(struct proxy_exchange *exchange, struct slice stale, uint64_
     struct flight *flight;
 
     exchange->forward = "stale";
-    flight = flight_create(exchange, stale);
+    flight = flight_create(exchange, stale, slice_make("", 0));
     if (flight == NULL) {
         (void)cache_fail(exchange->route->cache, buf_slice(&exchange->key), lease, 0, NULL);
         return;

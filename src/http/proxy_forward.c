@@ -207,5 +207,7 @@ int forward_compose(struct flight *flight, const struct proxy_exchange *exchange
         status = add_framing(flight, request);
     if (status == ERR_OK)
         status = add_upgrade(flight, exchange);
+    if (status == ERR_OK)
+        status = part_compose(flight);
     return status == ERR_OK ? buf_append(&flight->request, "\r\n", 2) : status;
 }

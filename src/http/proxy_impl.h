@@ -5,6 +5,7 @@
  * proxy_flight.c   one request to the origin, and those who wait for its response
  * proxy_judge.c    what becomes of a response: stored, passed on, an older one served
  * proxy_forward.c  the request that the origin gets
+ * proxy_part.c     parts of pages
  * proxy_store.c    objects into the cache
  * proxy_respond.c  responses to clients
  * proxy_purge.c    the method PURGE
@@ -67,8 +68,14 @@ struct flight {
     uint64_t lease; /* of key; 0 = none */
     bool get, cacheable, head_request, unsafe;
     const char *forward;
-    struct buf stale; /* the stored object that is asked about; empty: none */
+    struct buf stale; /* the stored object that is asked about, or completed; empty: none */
     bool validating;
+    /* Parts of pages. */
+    bool ranged;     /* the client's Range goes to the origin */
+    bool completing; /* stale is a part */
+    bool rest; /* the origin is asked for what stale lacks of the page, for one who wants all */
+    bool part; /* what is being stored is one */
+    uint64_t part_first, part_size;
     /* The request's body. */
     bool upload, upload_chunked, upload_ended, writable;
     /* Another protocol: asked for; agreed on; the client has ended its side. */
@@ -133,6 +140,19 @@ bool judge_stale(const struct flight *flight);
 /* proxy_forward.c. Compose flight->request, and flight->client, for the exchange's request. */
 int forward_compose(struct flight *flight, const struct proxy_exchange *exchange) MUST_CHECK;
 
+/* proxy_part.c */
+/* Decide what of the page is asked for. part: a fresh one, or empty. */
+void part_begin(struct flight *flight, const struct proxy_exchange *exchange, struct slice part);
+/* The fields of the request that say so. */
+int part_compose(struct flight *flight) MUST_CHECK;
+/* Whether the 206 is a part that may be stored; sets flight->part. */
+bool part_take(struct flight *flight, const struct http1_reply *reply);
+/* Whether the 206 is what flight->stale lacks. */
+bool part_completes(const struct flight *flight, const struct http1_reply *reply);
+/* What has come, put together with flight->stale where that is possible. An object of kind PART, or
+ * PAGE once nothing is missing. */
+int part_merge(const struct flight *flight, struct buf *value) MUST_CHECK;
+
 /* proxy_store.c */
 void store_release(struct flight *flight, uint64_t retry_after_ms);
 /* The page cannot be cached: say so to others for a while; ends the lease. */
@@ -146,6 +166,8 @@ void store_invalidate(struct flight *flight, const struct http1_reply *reply);
 #define RESPOND_ROOM 768
 void respond_placed(struct proxy_exchange *exchange, char *place, const struct object *object,
                     const char *status_text);
+/* From a part of the page; false, and nothing is said: it does not suffice. */
+bool respond_part(struct proxy_exchange *exchange, const struct object *object);
 /* The same for an object somewhere else. */
 /* From a pinned object: the whole or a part of its body is sent from where it lies. false: it takes
  * another answer than that; nothing was done, and the pin is the caller's yet. */

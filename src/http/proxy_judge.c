@@ -62,7 +62,7 @@ static int add_lines(const struct flight *flight, struct fields fields, bool sto
         struct slice name = fields.list[i].name;
 
         if (message_is_hop(fields, name) || is_own(flight, name) ||
-            (stored && is_withheld(&cc, name)))
+            (stored && (is_withheld(&cc, name) || slice_ieq(name, "content-range"))))
             continue;
         status = message_line(lines, name, fields.list[i].value);
     }
@@ -116,7 +116,9 @@ static struct object_head object_head(const struct flight *flight, int status)
     bool at_once = f->lifetime_s <= f->age_s && f->while_revalidate_s == 0;
 
     return (struct object_head){
-        .kind = OBJECT_PAGE,
+        .kind = flight->part ? OBJECT_PART : OBJECT_PAGE,
+        .first = flight->part_first,
+        .size = flight->part_size,
         .status = (uint16_t)status,
         .flags = (f->always_validate || at_once ? OBJECT_ALWAYS_VALIDATE : 0) |
                  (f->never_stale ? OBJECT_NEVER_STALE : 0),
@@ -163,6 +165,12 @@ static int begin_object(struct flight *flight, const struct http1_reply *reply)
     return status;
 }
 
+/* It answers for the range alone. */
+static bool says_of_range(const struct flight *flight, const struct http1_reply *reply)
+{
+    return reply->status == 416 && (flight->ranged || flight->rest);
+}
+
 static bool may_store(struct flight *flight, const struct http1_reply *reply)
 {
     struct buf names = {0};
@@ -170,7 +178,8 @@ static bool may_store(struct flight *flight, const struct http1_reply *reply)
     int status;
 
     if (!flight->get || !flight->cacheable || !flight->freshness.store ||
-        reply->n_headers > PROXY_FIELDS_MAX || reply->status == 206 || reply->status == 304 ||
+        reply->n_headers > PROXY_FIELDS_MAX || reply->status == 304 ||
+        (reply->status == 206 && !part_take(flight, reply)) || says_of_range(flight, reply) ||
         (reply->framing == FRAMING_LENGTH && reply->content_length > flight->route->object_max))
         return false;
     vary = vary_names(fields_of(reply), &names, &status);
@@ -239,6 +248,24 @@ static void distribute(struct flight *flight, const struct http1_reply *reply)
     }
 }
 
+/* The part is of no use: those who wait ask for the whole. */
+static void start_over(struct flight *flight)
+{
+    struct list *node;
+
+    store_release(flight, 0);
+    flight->ended = true;
+    flight->settled = true;
+    list_remove(&flight->link);
+    while ((node = list_pop(&flight->readers)) != NULL) {
+        struct proxy_exchange *reader = LIST_ENTRY(node, struct proxy_exchange, link);
+
+        reader->flight = NULL;
+        lookup_again(reader);
+    }
+    flight_close(flight);
+}
+
 static void take_response(struct flight *flight, const struct http1_reply *reply)
 {
     flight->freshness = judge(flight, reply->status, fields_of(reply));
@@ -259,7 +286,7 @@ static void take_response(struct flight *flight, const struct http1_reply *reply
         buf_truncate(&flight->data, 0);
         flight->body_at = 0;
         /* An error says nothing of the next answer. */
-        if (is_error(reply->status))
+        if (is_error(reply->status) || says_of_range(flight, reply))
             store_release(flight, 0);
         else
             store_pass(flight);
@@ -428,10 +455,31 @@ static void open_tunnel(struct flight *flight, const struct http1_reply *reply)
     respond_head(reader);
 }
 
+/* What the stored part lacks is coming: nobody gets anything before all of it is there. */
+static void await_rest(struct flight *flight, const struct http1_reply *reply)
+{
+    flight->freshness = judge(flight, reply->status, fields_of(reply));
+    keep_tags(flight, fields_of(reply));
+    flight->storing = may_store(flight, reply) && begin_object(flight, reply) == ERR_OK;
+    if (flight->storing)
+        return;
+    origin_cancel(&flight->io);
+    start_over(flight);
+}
+
 static void judge_final(struct flight *flight, const struct http1_reply *reply)
 {
     char text[64];
 
+    if (flight->rest && reply->status == 206 && part_completes(flight, reply)) {
+        await_rest(flight, reply);
+        return;
+    }
+    if (flight->rest && (reply->status == 206 || reply->status == 416)) {
+        origin_cancel(&flight->io);
+        start_over(flight);
+        return;
+    }
     if (flight->validating && reply->status == 304) {
         confirmed(flight, reply);
     } else if (flight->validating && is_error(reply->status) &&
@@ -500,12 +548,31 @@ bool judge_stale(const struct flight *flight)
     return flight->validating && stale_will_do(flight, 0);
 }
 
+static void finish_part(struct flight *flight)
+{
+    struct buf value = {0};
+
+    int status = part_merge(flight, &value);
+
+    if (status == ERR_OK)
+        store_object(flight, buf_slice(&value));
+    if (status == ERR_OK && flight->rest) {
+        settle(flight, buf_slice(&value), "fwd=partial-miss; fwd-status=206; stored");
+    } else if (flight->rest) {
+        flight->failed = true;
+        fail_readers(flight, ERR_NOMEM);
+    }
+    buf_fini(&value);
+}
+
 static void finish(struct flight *flight)
 {
-    if (flight->storing) {
+    if (flight->storing)
         object_finish(buf_head(&flight->data), flight->received);
+    if (flight->storing && flight->part)
+        finish_part(flight);
+    else if (flight->storing)
         store_object(flight, buf_slice(&flight->data));
-    }
     store_release(flight, 0);
     LIST_EACH_SAFE (node, next, &flight->readers)
         respond_pump(LIST_ENTRY(node, struct proxy_exchange, link));

@@ -158,6 +158,7 @@ static enum proxy_result wait_for_other(struct proxy_exchange *exchange);
 static void keep_found(struct proxy_exchange *exchange, struct slice value)
 {
     buf_truncate(&exchange->found, 0);
+    exchange->has_part = false;
     exchange->has_found = buf_append(&exchange->found, value.data, value.len) == ERR_OK;
 }
 
@@ -204,6 +205,44 @@ static enum proxy_result found_page(struct proxy_exchange *exchange, struct slic
     return PROXY_ANSWERED;
 }
 
+static bool found_in_part(struct proxy_exchange *exchange)
+{
+    struct object object;
+
+    return object_parse(buf_slice(&exchange->found), &object) && respond_part(exchange, &object);
+}
+
+/* A part of the page. Where it does not suffice it leaves the cache, so that everyone waits for
+ * what this one brings, and goes on with it: what comes is put together. */
+static enum proxy_result found_part(struct proxy_exchange *exchange, struct slice value,
+                                    const struct object *object, const struct cache_info *info)
+{
+    bool fresh =
+        judge(exchange, &object->head, (int64_t)clock_wall_ms(), info->stale) == REUSE_FRESH;
+    enum cache_status status;
+    struct buf copy = {0};
+
+    /* Copied first: it may lie in the room that the answer is appended to. */
+    if (buf_append(&copy, value.data, value.len) != ERR_OK) {
+        give_back(exchange, info->lease);
+        return proxy_fail(exchange, 503, "no memory for this request");
+    }
+    buf_fini(&exchange->found);
+    exchange->found = copy;
+    if (fresh && !exchange->head_only && found_in_part(exchange)) {
+        give_back(exchange, info->lease);
+        return PROXY_ANSWERED;
+    }
+    exchange->forward = fresh ? "partial-miss" : "stale";
+    exchange->has_part = fresh;
+    if (!fresh || info->lease != 0 || exchange->head_only)
+        return ask_origin(exchange, info->lease, info->lease != 0, exchange->forward);
+    status = cache_delete(exchange->route->cache, buf_slice(&exchange->key), NULL);
+    if (status != CACHE_OK && status != CACHE_MISS)
+        return ask_origin(exchange, 0, false, exchange->forward);
+    return look(exchange);
+}
+
 static enum proxy_result found(struct proxy_exchange *exchange, struct slice value, char *place,
                                const struct cache_info *info)
 {
@@ -214,6 +253,8 @@ static enum proxy_result found(struct proxy_exchange *exchange, struct slice val
     switch (object.head.kind) {
     case OBJECT_VARIES:
         return found_variants(exchange, &object, info->lease);
+    case OBJECT_PART:
+        return found_part(exchange, value, &object, info);
     case OBJECT_PASS:
         return ask_origin(exchange, info->lease, info->lease != 0, "bypass");
     default:
@@ -260,7 +301,9 @@ static enum proxy_result found_lent(struct proxy_exchange *exchange, struct dire
 
 static enum proxy_result missing(struct proxy_exchange *exchange, uint64_t lease)
 {
-    const char *why = buf_len(&exchange->names) > 0 ? "vary-miss" : "uri-miss";
+    const char *why = exchange->has_part              ? "partial-miss"
+                      : buf_len(&exchange->names) > 0 ? "vary-miss"
+                                                      : "uri-miss";
 
     return ask_origin(exchange, lease, lease != 0, why);
 }
@@ -432,6 +475,7 @@ void lookup_again(struct proxy_exchange *exchange)
     buf_truncate(&exchange->key, exchange->page_len);
     buf_truncate(&exchange->names, 0);
     exchange->has_found = false;
+    exchange->has_part = false;
     exchange->forward = NULL;
     if (look(exchange) == PROXY_ANSWERED)
         respond_done(exchange);

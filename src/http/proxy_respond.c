@@ -216,7 +216,8 @@ static void respond_narrow(struct proxy_exchange *exchange, const struct object 
     else if (status == ERR_OK)
         status = append_lines(exchange, out, object->lines);
     if (status == ERR_OK && head->status == 206)
-        status = buf_append(out, object->body.data + head->first, (size_t)head->length);
+        status = buf_append(out, object->body.data + (head->first - object->head.first),
+                            (size_t)head->length);
     if (status != ERR_OK)
         broken(exchange);
 }
@@ -279,13 +280,36 @@ bool respond_lent(struct proxy_exchange *exchange, const struct object *object, 
     if (part)
         pin->left = (size_t)head.length;
     if (append_head(exchange, &head) != ERR_OK ||
-        buf_append(exchange->owner->out(exchange), object->lines.data, object->lines.len) !=
-            ERR_OK) {
+        append_lines(exchange, exchange->owner->out(exchange), object->lines) != ERR_OK) {
         pin_end(pin);
         broken(exchange);
     } else if (exchange->owner->lend(exchange, pin) != ERR_OK) {
         broken(exchange);
     }
+    return true;
+}
+
+bool respond_part(struct proxy_exchange *exchange, const struct object *object)
+{
+    struct validators stored = validators_of(object);
+    char text[64];
+    struct head head = head_of(object, NULL, text);
+
+    head.reason = slice_make("", 0);
+    if (conditional_not_modified(exchange->fields, &stored)) {
+        head.status = 304;
+        head.length = UINT64_MAX;
+        respond_narrow(exchange, object, &head);
+        return true;
+    }
+    if (conditional_range(exchange->fields, &stored, object->head.size, &head.first, &head.last) !=
+            RANGE_PART ||
+        head.first < object->head.first || head.last >= object->head.first + object->body.len)
+        return false;
+    head.status = 206;
+    head.size = object->head.size;
+    head.length = head.last - head.first + 1;
+    respond_narrow(exchange, object, &head);
     return true;
 }
 

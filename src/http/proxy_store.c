@@ -124,6 +124,9 @@ static void set_expiry(const struct flight *flight, const struct object_head *he
         return;
     }
     attrs->expires_ms = now_ms + (fresh_ms > 0 ? (uint64_t)fresh_ms : 1);
+    /* A part past its time is no part of what the page is by then. */
+    if (head->kind == OBJECT_PART)
+        return;
     attrs->stale_ms = (uint32_t)beyond_ms;
 }
 

@@ -109,9 +109,10 @@ def test_fields_of_the_request(routes):
     assert "hit" in s.ask("/", headers=sent)[1]["Cache-Status"]
 
 
-def test_fields_of_the_response(routes):
+@pytest.mark.parametrize("size", [100, 2_000_000])  # a copy, and sent from where it lies
+def test_fields_of_the_response(routes, size):
     def answer(request, _):
-        return response("x" * 100, ETag='"e"', X_Powered_By="PHP", X_Keep="1", Cache_Control="max-age=60")
+        return response("x" * size, ETag='"e"', X_Powered_By="PHP", X_Keep="1", Cache_Control="max-age=60")
 
     s = routes(answer, route='set_response = [ "X-Frame-Options: DENY", "Cache-Control: no-cache" ]; '
                              'remove_response = [ "x-powered-*" ];')
@@ -120,7 +121,7 @@ def test_fields_of_the_response(routes):
         assert got[0] == status
         assert got[1].get_all("Cache-Control") == ["no-cache"]
         assert (got[1]["X-Frame-Options"], got[1]["X-Keep"], got[1]["X-Powered-By"]) == ("DENY", "1", None)
-        assert len(got[2]) == {200: 100, 304: 0, 206: 2}[status]
+        assert len(got[2]) == {200: size, 304: 0, 206: 2}[status]
     assert len(s.origin.requests) == 1
 
 
