@@ -46,7 +46,8 @@ struct config_listener {
     uint32_t trust_uids[CONFIG_MAX_USERS]; /* from trust_users */
     size_t n_trust_uids;
     bool trust_everyone;
-    bool admin; /* also serves reset, purge and clear without a token (local admin) */
+    bool proxy_protocol; /* connections begin with a PROXY header */
+    bool admin;          /* also serves reset, purge and clear without a token (local admin) */
 };
 
 /* caches = ( { name = "default"; memory = "256M"; ... }, ... ) */
@@ -175,6 +176,7 @@ struct config_redis {
 
 struct config_limits {
     int64_t connections; /* per worker */
+    int64_t connections_per_address, connection_rate, connection_burst;
     uint64_t key_bytes;
     uint64_t value_bytes; /* 0 = an eighth of the cache's memory, which is always the cap */
     int64_t resp_args;    /* arguments of one command */

@@ -60,9 +60,9 @@ static const struct config_row rows[] = {
              "something is degraded and goes on; info: starts, stops and changes of state; debug: "
              "each unusual event."},
     {TOP("access_log", CONFIG_STRING, access_log), .fallback = "",
-     .text =
-         "Where the site's requests are logged, a line each; USR1 opens the file anew. \"stderr\": "
-         "to standard error. Empty: nowhere."},
+     .text = "Where the site's requests are logged, a line each; USR1 opens the file anew. "
+             "\"stderr\": to standard error; \"syslog\": to the system's log, at /dev/log, or "
+             "\"syslog:PATH\". Empty: nowhere."},
     {TOP("access_log_format", CONFIG_STRING, access_log_format),
      .fallback = "$time $peer \"$method $target $protocol\" $host $status $bytes $ms \"$cache\" "
                  "$origin $origin_ms \"$referer\" \"$agent\"",
@@ -113,6 +113,17 @@ static const struct config_row rows[] = {
 
     {LIMIT("connections", CONFIG_INT, connections), .fallback = "4096", .min = 8, .max = 1000000,
      .unit = "connections", .text = "Open client connections of one worker."},
+    {LIMIT("connections_per_address", CONFIG_INT, connections_per_address), .fallback = "0",
+     .max = 1000000, .unit = "connections",
+     .text = "Open connections of one worker that one address may have; of IPv6, one /64. 0: no "
+             "limit. Trusted proxies (trusted_proxies) and unix sockets are not counted."},
+    {LIMIT("connection_rate", CONFIG_INT, connection_rate), .fallback = "0", .max = 1000000,
+     .unit = "connections a second",
+     .text = "How fast such an address may open connections to one worker, over a longer time. 0: "
+             "no limit."},
+    {LIMIT("connection_burst", CONFIG_INT, connection_burst), .fallback = "100", .min = 1,
+     .max = 1000000, .unit = "connections",
+     .text = "How many it may open at once, where connection_rate is set."},
     {LIMIT("key", CONFIG_SIZE, key_bytes), .fallback = "1K", .min = 1, .max = 65535,
      .unit = "bytes", .text = "The longest key."},
     {LIMIT("value", CONFIG_SIZE, value_bytes), .fallback = "0", .max = TIB / 8, .unit = "bytes",
@@ -290,6 +301,11 @@ static const struct config_row rows[] = {
      .unit = "connections",
      .text = "Connections that wait to be accepted. The kernel's own limit (net.core.somaxconn) "
              "holds too."},
+    {LISTEN("proxy_protocol", CONFIG_BOOL, proxy_protocol), .fallback = "false",
+     .text =
+         "Whether each connection begins with a PROXY header, version 1 or 2, that says whom it "
+         "is from. Only trusted_proxies and unix sockets may say so; connections of others, "
+         "and without one, are closed."},
     {LISTEN("admin", CONFIG_BOOL, admin), .fallback = "false",
      .text = "Whether the HTTP API answers clients of this machine here without a token, "
              "statistics reset, "

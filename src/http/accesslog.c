@@ -7,19 +7,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-#define FLUSH_EVERY_MS 1000
-#define FLUSH_BYTES    65536
-#define VALUE_MAX      2048 /* of one value in a line; longer ones are cut */
+#define FLUSH_EVERY_MS  1000
+#define FLUSH_BYTES     65536
+#define SYSLOG_PRIORITY "30" /* daemon.info */
+#define VALUE_MAX       2048 /* of one value in a line; longer ones are cut */
 
 struct accesslog {
     uv_timer_t timer;
     const char *path, *format;
     int64_t sample; /* one in so many requests */
     uint64_t requests, dropped;
+    bool syslog; /* a datagram a line */
     struct buf lines;
     int fd;
 };
@@ -107,21 +113,107 @@ static int add_field(struct buf *out, enum logformat_field field,
     }
 }
 
+/* Said when it begins and when it ends. why: NULL: it was written. */
+static void note_drop(struct accesslog *log, const char *why)
+{
+    if (why != NULL) {
+        if (log->dropped++ == 0)
+            log_warn("the access log %s takes nothing more: %s; lines are dropped", log->path, why);
+    } else if (log->dropped > 0) {
+        log_warn("the access log %s goes on; %llu writes were dropped", log->path,
+                 (unsigned long long)log->dropped);
+        log->dropped = 0;
+    }
+}
+
+static const char *syslog_path(const char *path)
+{
+    return path[6] == ':' ? path + 7 : "/dev/log";
+}
+
+/* A socket of the system's log, connected, or -1. Never waits. */
+static int open_syslog(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(syslog_path(path)) >= sizeof(addr.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(addr.sun_path, syslog_path(path));
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+        int error = errno;
+
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* "<30>Nov 27 12:00:00 cachetastic[4711]: ", as RFC 3164 has it and every syslogd takes it. */
+static size_t syslog_head(char *out, size_t size)
+{
+    time_t now = (time_t)(clock_wall_ms() / 1000);
+    struct tm tm;
+    size_t len;
+
+    localtime_r(&now, &tm);
+    len = strftime(out, size, "<" SYSLOG_PRIORITY ">%b %e %H:%M:%S ", &tm);
+    return len + (size_t)snprintf(out + len, size - len, "cachetastic[%ld]: ", (long)getpid());
+}
+
+/* False: errno says why. */
+static bool send_line(struct accesslog *log, struct slice line)
+{
+    char head[64];
+    struct iovec iov[2] = {{head, syslog_head(head, sizeof(head))},
+                           {(void *)(uintptr_t)line.data, line.len}};
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+
+    if (log->fd < 0)
+        log->fd = open_syslog(log->path);
+    if (log->fd < 0)
+        return false;
+    if (sendmsg(log->fd, &message, MSG_NOSIGNAL) >= 0)
+        return true;
+    if (errno == EAGAIN || errno == EMSGSIZE || errno == ENOBUFS)
+        return false;
+    /* The log's daemon was started anew: the next line tries again. */
+    close(log->fd);
+    log->fd = -1;
+    return false;
+}
+
+static void send_lines(struct accesslog *log)
+{
+    struct slice rest = buf_slice(&log->lines);
+
+    while (rest.len > 0) {
+        const char *end = memchr(rest.data, '\n', rest.len);
+        size_t len = end == NULL ? rest.len : (size_t)(end - rest.data);
+        bool sent = send_line(log, slice_make(rest.data, len));
+
+        note_drop(log, sent ? NULL : strerror(errno));
+        rest = slice_make(rest.data + len + (end != NULL), rest.len - len - (end != NULL));
+    }
+}
+
 static void flush(struct accesslog *log)
 {
     ssize_t n;
 
     if (buf_len(&log->lines) == 0)
         return;
-    n = write(log->fd, buf_head(&log->lines), buf_len(&log->lines));
-    if (n < 0 || (size_t)n < buf_len(&log->lines)) {
-        if (log->dropped++ == 0)
-            log_warn("the access log %s takes nothing more: %s; lines are dropped", log->path,
-                     n < 0 ? strerror(errno) : "a part was written");
-    } else if (log->dropped > 0) {
-        log_warn("the access log %s goes on; %llu writes were dropped", log->path,
-                 (unsigned long long)log->dropped);
-        log->dropped = 0;
+    if (log->syslog) {
+        send_lines(log);
+    } else {
+        n = write(log->fd, buf_head(&log->lines), buf_len(&log->lines));
+        note_drop(log, n < 0                              ? strerror(errno)
+                       : (size_t)n < buf_len(&log->lines) ? "a part was written"
+                                                          : NULL);
     }
     buf_truncate(&log->lines, 0);
 }
@@ -158,6 +250,12 @@ static int open_file(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0640);
 }
 
+/* "syslog", "syslog:PATH". */
+static bool is_syslog(const char *path)
+{
+    return strncmp(path, "syslog", 6) == 0 && (path[6] == '\0' || path[6] == ':');
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     flush(timer->data);
@@ -177,8 +275,9 @@ int accesslog_open(uv_loop_t *loop, const struct config *config, struct accesslo
     log->path = config->access_log;
     log->format = config->access_log_format;
     log->sample = config->access_log_sample;
-    log->fd = open_file(log->path);
-    if (log->fd < 0) {
+    log->syslog = is_syslog(log->path);
+    log->fd = log->syslog ? open_syslog(log->path) : open_file(log->path);
+    if (log->fd < 0 && !log->syslog) {
         int status = err_set_errno(msg, "cannot open the access log %s", log->path);
 
         free(log);
@@ -198,13 +297,14 @@ void accesslog_reopen(struct accesslog *log)
     if (log == NULL)
         return;
     flush(log);
-    fd = open_file(log->path);
+    fd = log->syslog ? open_syslog(log->path) : open_file(log->path);
     if (fd < 0) {
         log_error("cannot open the access log %s: %s; the old file stays in use", log->path,
                   strerror(errno));
         return;
     }
-    close(log->fd);
+    if (log->fd >= 0)
+        close(log->fd);
     log->fd = fd;
 }
 
@@ -218,7 +318,8 @@ void accesslog_close(struct accesslog *log)
     if (log == NULL)
         return;
     flush(log);
-    close(log->fd);
+    if (log->fd >= 0)
+        close(log->fd);
     buf_fini(&log->lines);
     uv_close((uv_handle_t *)&log->timer, on_closed);
 }

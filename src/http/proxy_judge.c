@@ -62,7 +62,8 @@ static int add_lines(const struct flight *flight, struct fields fields, bool sto
         struct slice name = fields.list[i].name;
 
         if (message_is_hop(fields, name) || is_own(flight, name) ||
-            (stored && (is_withheld(&cc, name) || slice_ieq(name, "content-range"))))
+            (stored &&
+             (is_withheld(&cc, name) || (flight->part && slice_ieq(name, "content-range")))))
             continue;
         status = message_line(lines, name, fields.list[i].value);
     }

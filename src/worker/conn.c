@@ -7,8 +7,10 @@
 #include "common/log.h"
 #include "http/api.h"
 #include "proto/resp.h"
+#include "worker/crowd.h"
 #include "worker/detect.h"
 #include "worker/holding.h"
+#include "worker/intro.h"
 #include "worker/output.h"
 
 #include <arpa/inet.h>
@@ -82,6 +84,7 @@ static void destroy(struct conn *conn)
     end_session(conn);
     buf_fini(&conn->in);
     output_fini(conn);
+    crowd_leave(conn->place);
     conn->worker->n_conns--;
     publish_count(conn->worker);
     uv_close((uv_handle_t *)&conn->poll, on_closed);
@@ -304,6 +307,21 @@ static bool open_session(struct conn *conn)
     return true;
 }
 
+/* Whether what the connection says is its client's by now. */
+static bool take_intro(struct conn *conn)
+{
+    const char *why = NULL;
+    enum parse_status status = intro_take(conn, &why);
+
+    if (status == PARSE_OK)
+        return buf_len(&conn->in) > 0 || !conn->listener->proxy_protocol;
+    if (status == PARSE_MORE && conn->header_since_ms == 0)
+        conn->header_since_ms = conn->active_ms;
+    if (status != PARSE_MORE)
+        conn_abort(conn, why);
+    return false;
+}
+
 static void act_on(struct conn *conn, enum session_result result)
 {
     switch (result) {
@@ -333,7 +351,7 @@ static void feed(struct conn *conn)
 {
     enum session_result result = SESSION_MORE;
 
-    if (conn->ops != NULL || open_session(conn)) {
+    if (conn->ops != NULL || (take_intro(conn) && open_session(conn))) {
         conn->feeding = true;
         result = conn->ops->input(conn);
         conn->feeding = false;
@@ -526,16 +544,15 @@ const struct config_user *conn_trusted(const struct conn *conn)
 }
 
 /* Too many connections: say so in the listener's protocol, without waiting, and close. */
-static void refuse_connection(int fd, const struct config_listener *listener)
+static void refuse_connection(int fd, const struct config_listener *listener, int status,
+                              const char *why)
 {
     struct buf out = {0};
 
-    refuse(&out, listener->protocol == PROTOCOL_HTTP, 503,
-           "max number of clients reached (limits.connections)");
+    refuse(&out, listener->protocol == PROTOCOL_HTTP, status, why);
     if (buf_len(&out) > 0 && send(fd, buf_head(&out), buf_len(&out), MSG_NOSIGNAL) < 0)
-        log_debug("a connection over limits.connections was closed without a word");
+        log_debug("a connection was closed without a word: %s", why);
     buf_fini(&out);
-    close(fd);
 }
 
 static struct conn *conn_alloc(struct worker *worker, int fd,
@@ -570,9 +587,11 @@ static struct conn *conn_alloc(struct worker *worker, int fd,
 void conn_open(struct worker *worker, int fd, const struct config_listener *listener)
 {
     struct conn *conn;
+    const char *why;
 
     if (worker->n_conns >= (uint64_t)limits_of(worker)->connections) {
-        refuse_connection(fd, listener);
+        refuse_connection(fd, listener, 503, "max number of clients reached (limits.connections)");
+        close(fd);
         return;
     }
     conn = conn_alloc(worker, fd, listener);
@@ -585,6 +604,11 @@ void conn_open(struct worker *worker, int fd, const struct config_listener *list
     worker->n_conns++;
     publish_count(worker);
     atomic_fetch_add_explicit(&worker->board->accepted, 1, memory_order_relaxed);
+    if (!intro_admit(conn, &why)) {
+        refuse_connection(fd, listener, 429, why);
+        conn_abort(conn, why);
+        return;
+    }
     poll_update(conn);
 }
 
@@ -598,6 +622,10 @@ static bool passed(uint64_t since_ms, uint64_t limit_ms, uint64_t now_ms)
 /* The client has sent part of a request's head and then not the rest. */
 static void time_out_header(struct conn *conn)
 {
+    if (conn->listener->proxy_protocol && !conn->introduced) {
+        conn_abort(conn, "its PROXY header was not complete in time (limits.header_timeout)");
+        return;
+    }
     conn->header_since_ms = 0;
     refuse(conn_out(conn), true, 408,
            "the request head was not complete in time (limits.header_timeout)");

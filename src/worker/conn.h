@@ -66,21 +66,23 @@ struct conn {
     struct list pending; /* requests in order */
     unsigned n_pending;
     unsigned n_leases;
-    struct list leases;   /* holding.c's: given back at its end */
-    struct list loans;    /* output.c's: values sent from shared memory, in order */
+    struct list leases; /* holding.c's: given back at its end */
+    struct list loans;  /* output.c's: values sent from shared memory, in order */
     unsigned n_loans;
-    size_t lent_bytes;    /* of them, unsent */
-    size_t held_bytes;    /* waiting behind an unanswered request, the last `after` apart */
-    bool local, loopback; /* unix socket; TCP from a loopback address */
-    bool eof;             /* the client has ended its side */
-    bool tunnel;          /* it carries another protocol, which may be silent */
-    bool closing;         /* no more input; close when out is sent and nothing is pending */
-    bool waiting;         /* SESSION_WAIT */
-    bool blocked;         /* the socket took less than we had: wait until it is writable */
-    bool lingering;       /* our side is shut down; input is thrown away until the client closes */
-    bool feeding;         /* inside ops->input(): conn_abort() must wait for its return */
-    bool aborted;         /* conn_abort() was called meanwhile */
-    bool dead;            /* closed; the memory goes when libuv has let go of the handle */
+    size_t lent_bytes;         /* of them, unsent */
+    size_t held_bytes;         /* waiting behind an unanswered request, the last `after` apart */
+    bool local, loopback;      /* unix socket; TCP from a loopback address */
+    bool introduced;           /* its PROXY header has been taken */
+    struct crowd_place *place; /* its address' (crowd.h); NULL: not counted */
+    bool eof;                  /* the client has ended its side */
+    bool tunnel;               /* it carries another protocol, which may be silent */
+    bool closing;              /* no more input; close when out is sent and nothing is pending */
+    bool waiting;              /* SESSION_WAIT */
+    bool blocked;              /* the socket took less than we had: wait until it is writable */
+    bool lingering; /* our side is shut down; input is thrown away until the client closes */
+    bool feeding;   /* inside ops->input(): conn_abort() must wait for its return */
+    bool aborted;   /* conn_abort() was called meanwhile */
+    bool dead;      /* closed; the memory goes when libuv has let go of the handle */
     uint64_t opened_ms, active_ms; /* boottime of accept, of the last byte in or out */
     uint64_t header_since_ms;      /* HTTP: first byte of an incomplete request head, else 0 */
     uint64_t over_since_ms; /* more than limits.output unsent and nothing taken since, else 0 */

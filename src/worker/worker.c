@@ -4,6 +4,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "worker/conn.h"
+#include "worker/crowd.h"
 #include "worker/direct.h"
 #include "worker/listener.h"
 #include "worker/memcached.h"
@@ -141,6 +142,8 @@ static void on_tick(uv_timer_t *timer)
 
     listener_resume(worker);
     direct_drain(worker);
+    if (worker->crowd != NULL)
+        crowd_tidy(worker->crowd, clock_now_ms());
     memcached_flush_due(worker);
     if (worker->draining)
         conn_drain_all(worker);
@@ -195,6 +198,7 @@ static int join_zones(const struct heritage *heritage, struct errmsg *msg)
 static int start(struct worker *worker, struct errmsg *msg)
 {
     const struct heritage *heritage = worker->heritage;
+    const struct config_limits *limits = &heritage->config->limits;
     int status;
 
     if ((status = open_signals(worker, msg)) != ERR_OK ||
@@ -208,6 +212,11 @@ static int start(struct worker *worker, struct errmsg *msg)
     status = api_create(worker->caches, heritage, &worker->api);
     if (status != ERR_OK)
         return err_set(msg, status, "cannot create the HTTP API: %s", err_name(status));
+    if (limits->connections_per_address > 0 || limits->connection_rate > 0) {
+        worker->crowd = crowd_create(limits);
+        if (worker->crowd == NULL)
+            return err_set(msg, ERR_NOMEM, "no memory for the limits of addresses");
+    }
     if (heritage->config->n_routes > 0) {
         status = proxy_create(&worker->loop, worker->caches, heritage, worker->slot, &worker->proxy,
                               msg);
@@ -230,6 +239,7 @@ static void end(struct worker *worker)
     const struct heritage *heritage = worker->heritage;
 
     api_destroy(worker->api);
+    crowd_destroy(worker->crowd);
     uv_walk(&worker->loop, close_handle, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&worker->loop) != 0)

@@ -26,6 +26,7 @@ struct worker {
     struct api *api;
     struct list conns;                                /* every open connection */
     struct holding *holdings[WORKER_HOLDING_BUCKETS]; /* holding.c's: leases by their tokens */
+    struct crowd *crowd;                              /* NULL: addresses have no limits */
     struct proxy *proxy;                              /* NULL: there are no routes */
     struct list ready; /* those whose session goes on at the next turn of the loop */
     struct list dirty; /* those with something to send at the end of this turn */
