@@ -245,13 +245,12 @@ void stub_give_back(struct zone *zone)
         struct stub *s = layout_stub(zone, i);
         struct stripe *stripe = layout_stripe(zone, hash_of(s));
 
-        if (atomic_load_explicit(&s->claim, memory_order_relaxed) != zone->owner ||
-            !lock_take(zone, stripe))
+        if (!stub_involves(s, zone->owner) || !lock_take(zone, stripe))
             continue;
-        if (chained(zone, stripe, s) &&
-            atomic_load_explicit(&s->claim, memory_order_relaxed) == zone->owner &&
-            atomic_load_explicit(&s->kind, memory_order_relaxed) != STUB_WRITE)
-            stub_remove_locked(zone, stripe, s);
+        if (chained(zone, stripe, s) && stub_involves(s, zone->owner)) {
+            s->touched = 1; /* what others write under it will not be stored: ours did not end */
+            stub_forget_locked(zone, stripe, s, zone->owner);
+        }
         lock_drop(zone, stripe);
     }
 }

@@ -50,8 +50,8 @@ bool stub_involves(const struct stub *stub, uint32_t owner);
 void stub_forget_locked(struct zone *zone, struct stripe *stripe, struct stub *stub,
                         uint32_t owner);
 
-/* This process leaves: give back every fill stub it holds. What a locked stripe keeps is left to its
- * deadline and the sweeper. */
+/* This process leaves: its part in every stub ends as if it had died, and a write stub that others
+ * write under is theirs. What a locked stripe keeps is left to its deadline and the sweeper. */
 void stub_give_back(struct zone *zone);
 
 /* After a dead owner of the stripe's lock: free the records of this stripe that are in no chain.
