@@ -108,7 +108,7 @@ const char *cache_status_text(const struct cache *cache, enum cache_status statu
 enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_sink *sink,
                             struct cache_op *op, struct cache_info *info);
 
-/* Multi-get: the keys are about to be looked up. */
+/* The keys are about to be looked up: what memory has of them is on its way when this returns. */
 void cache_prefetch(struct cache *cache, const struct slice *keys, size_t n);
 
 struct cache_attrs {

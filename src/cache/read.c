@@ -8,6 +8,8 @@
  */
 #define ABSENT_MS 100
 
+#define PREFETCH_KEYS 64 /* at once */
+
 void read_count(struct cache *cache, bool counts, enum counter layer, bool found)
 {
     if (!counts)
@@ -354,9 +356,15 @@ enum cache_status cache_get(struct cache *cache, struct slice key, struct cache_
 
 void cache_prefetch(struct cache *cache, const struct slice *keys, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct table_key key = table_key(cache->zone, keys[i]);
+    struct table_key some[PREFETCH_KEYS];
 
-        table_prefetch(cache->zone, &key);
+    while (n > 0 && cache->l1) {
+        size_t m = n < PREFETCH_KEYS ? n : PREFETCH_KEYS;
+
+        for (size_t i = 0; i < m; i++)
+            some[i] = table_key(cache->zone, keys[i]);
+        table_prefetch_many(cache->zone, some, m);
+        keys += m;
+        n -= m;
     }
 }

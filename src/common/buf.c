@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUF_MIN_CAP 512
+#define BUF_MIN_CAP 256
 
 char *buf_reserve(struct buf *b, size_t len)
 {

@@ -488,3 +488,46 @@ int resp_map(struct buf *out, size_t n, int version)
 {
     return version >= 3 ? append_number(out, '%', (int64_t)n) : resp_array(out, 2 * n);
 }
+
+/* ---- a look ahead ---- */
+
+/* "<mark>NUMBER\r\n" off the front; false: it is not there whole. */
+static bool peek_length(struct slice *rest, char mark, size_t *length)
+{
+    int64_t value;
+    size_t used;
+
+    if (rest->len == 0 || rest->data[0] != mark ||
+        read_length(rest->data + 1, rest->data + rest->len, &value, &used) != PARSE_OK || value < 0)
+        return false;
+    *rest = slice_make(rest->data + 1 + used, rest->len - 1 - used);
+    *length = (size_t)value;
+    return true;
+}
+
+static bool peek_bulk(struct slice *rest, struct slice *bulk)
+{
+    size_t length;
+
+    if (!peek_length(rest, '$', &length) || rest->len < 2 || length > rest->len - 2)
+        return false;
+    *bulk = slice_make(rest->data, length);
+    *rest = slice_make(rest->data + length + 2, rest->len - length - 2);
+    return true;
+}
+
+size_t resp_peek_keys(struct slice input, struct slice *keys, size_t max)
+{
+    struct slice name, value;
+    size_t n = 0, words;
+
+    while (n < max && peek_length(&input, '*', &words) && words >= 2 && peek_bulk(&input, &name) &&
+           (slice_ieq(name, "GET") || slice_ieq(name, "SET")) && peek_bulk(&input, &keys[n])) {
+        n++;
+        for (; words > 2 && peek_bulk(&input, &value); words--)
+            continue;
+        if (words > 2)
+            break;
+    }
+    return n;
+}

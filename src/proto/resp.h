@@ -39,6 +39,11 @@ struct resp_parser {
     struct buf words; /* the arguments of an inline command, unquoted */
 };
 
+/* The keys of the GETs and SETs that input begins with, at most max of them; stops at anything
+ * else. A guess made before the commands are parsed: it checks nothing but that each key lies in
+ * input, and takes nothing. */
+size_t resp_peek_keys(struct slice input, struct slice *keys, size_t max);
+
 /* Parse one command from input, which always begins at the start of that command. After PARSE_OK
  * the caller consumes parser->used bytes; the next call starts a new command. argc may be 0 (an
  * empty line): no reply. */

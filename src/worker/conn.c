@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 /* What an idle connection may keep of its input and of its output buffer. */
-#define IDLE_BUF_BYTES 512
+#define IDLE_BUF_BYTES 256
 
 /* A response that streams goes on when no more than this is unsent. */
 #define DRAINED_BYTES 65536
@@ -74,6 +74,7 @@ static void destroy(struct conn *conn)
     list_remove(&conn->link);
     list_remove(&conn->ready);
     list_remove(&conn->dirty);
+    list_remove(&conn->fresh);
     LIST_EACH_SAFE (node, next, &conn->pending) {
         struct request *request = LIST_ENTRY(node, struct request, link);
 
@@ -210,6 +211,8 @@ static void flush_all(struct worker *worker)
 {
     struct list *node;
 
+    if (!list_empty(&worker->dirty))
+        worker->turn_ms = clock_now_ms();
     while ((node = worker->dirty.next) != &worker->dirty)
         flush(LIST_ENTRY(node, struct conn, dirty));
 }
@@ -367,40 +370,37 @@ static void feed(struct conn *conn)
         conn_flush_later(conn);
 }
 
-/* Read once: into the free room of conn->in, and what exceeds it into the worker's scratch, so that
- * a buffer grows with what has come and not with what may come. Returns read(2)'s result, or -1
- * with ENOMEM. */
+/* Read once, into conn->in where it has much room (an upload), else into the worker's scratch: so
+ * that a buffer grows with what has come and not with what may come. Returns recv(2)'s result, or
+ * -1 with ENOMEM. */
 static ssize_t read_once(struct conn *conn)
 {
     struct worker *worker = conn->worker;
     size_t room = conn->in.cap - conn->in.end;
-    struct iovec iov[2] = {
-        {.iov_base = room > 0 ? conn->in.data + conn->in.end : NULL, .iov_len = room},
-        {.iov_base = worker->scratch, .iov_len = sizeof(worker->scratch)},
-    };
-    ssize_t n = room > 0 ? readv(conn->fd, iov, 2) : readv(conn->fd, iov + 1, 1);
+    bool direct = room >= sizeof(worker->scratch);
+    ssize_t n = recv(conn->fd, direct ? conn->in.data + conn->in.end : worker->scratch,
+                     direct ? room : sizeof(worker->scratch), 0);
 
     if (n <= 0)
         return n;
-    if ((size_t)n <= room) {
+    if (direct)
         buf_commit(&conn->in, (size_t)n);
-        return n;
+    else if (buf_append(&conn->in, worker->scratch, (size_t)n) != ERR_OK) {
+        errno = ENOMEM;
+        return -1;
     }
-    buf_commit(&conn->in, room);
-    if (buf_append(&conn->in, worker->scratch, (size_t)n - room) == ERR_OK)
-        return n;
-    errno = ENOMEM;
-    return -1;
+    return n;
 }
 
-static void read_input(struct conn *conn)
+/* true: there is something new in conn->in. */
+static bool read_input(struct conn *conn)
 {
     ssize_t n = read_once(conn);
 
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             conn_abort(conn, strerror(errno));
-        return;
+        return false;
     }
     if (n == 0) {
         /* Half-closed: what it asked for is still answered. */
@@ -409,10 +409,63 @@ static void read_input(struct conn *conn)
         if (conn->ops != NULL && conn->ops->ended != NULL)
             conn->ops->ended(conn);
         conn_flush_later(conn);
-        return;
+        return false;
     }
-    conn->active_ms = clock_now_ms();
-    feed(conn);
+    return true;
+}
+
+/* ---- what all of a turn have read ---- */
+
+#define BATCH_KEYS 64 /* looked for in memory together */
+
+/* The next connections, and the keys that they ask for; of one cache, nearly always the same. */
+static struct cache *take_batch(struct worker *worker, struct list *batch, struct slice *keys,
+                                size_t *n)
+{
+    struct cache *cache = NULL;
+
+    while (!list_empty(&worker->fresh) && *n < BATCH_KEYS) {
+        struct conn *conn = LIST_ENTRY(list_pop(&worker->fresh), struct conn, fresh);
+        struct cache *own;
+        size_t found;
+
+        list_push(batch, &conn->fresh);
+        if (conn->ops == NULL || conn->ops->peek == NULL)
+            continue;
+        found = conn->ops->peek(conn, &own, keys + *n, BATCH_KEYS - *n);
+        if (found > 0 && cache == NULL)
+            cache = own;
+        if (found > 0 && cache == own)
+            *n += found;
+    }
+    return cache;
+}
+
+/* Serve those who have read. What they ask for is mostly not in the processor's caches: the lines of
+ * a whole batch are on their way together before the first of it is looked up. */
+static void feed_fresh(struct worker *worker)
+{
+    struct slice keys[BATCH_KEYS];
+    struct list batch;
+
+    if (list_empty(&worker->fresh))
+        return;
+    worker->turn_ms = clock_now_ms();
+    list_init(&batch);
+    while (!list_empty(&worker->fresh)) {
+        size_t n = 0;
+        struct cache *cache = take_batch(worker, &batch, keys, &n);
+
+        if (n > 1)
+            cache_prefetch(cache, keys, n);
+        while (!list_empty(&batch)) {
+            struct conn *conn = LIST_ENTRY(list_pop(&batch), struct conn, fresh);
+
+            conn->active_ms = worker->turn_ms;
+            feed(conn);
+            poll_update(conn);
+        }
+    }
 }
 
 static void discard_input(struct conn *conn)
@@ -445,8 +498,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (!conn->dead && (events & UV_READABLE) != 0 && wants_input(conn)) {
         if (conn->lingering)
             discard_input(conn);
-        else
-            read_input(conn);
+        else if (read_input(conn) && list_empty(&conn->fresh))
+            list_push(&conn->worker->fresh, &conn->fresh);
     }
     if (!conn->dead)
         poll_update(conn);
@@ -482,6 +535,7 @@ static void on_before_poll(uv_prepare_t *prepare)
 
 static void on_after_poll(uv_check_t *check)
 {
+    feed_fresh(check->loop->data);
     flush_all(check->loop->data);
 }
 
@@ -490,6 +544,7 @@ int conn_init(struct worker *worker)
     list_init(&worker->conns);
     list_init(&worker->ready);
     list_init(&worker->dirty);
+    list_init(&worker->fresh);
     list_init(&worker->subscribers);
     worker->pump.data = worker;
     uv_timer_init(&worker->loop, &worker->pump);
@@ -573,6 +628,7 @@ static struct conn *conn_alloc(struct worker *worker, int fd,
     list_init(&conn->link);
     list_init(&conn->ready);
     list_init(&conn->dirty);
+    list_init(&conn->fresh);
     list_init(&conn->pending);
     list_init(&conn->leases);
     list_init(&conn->loans);
@@ -694,6 +750,14 @@ void conn_check_timeouts(struct worker *worker, uint64_t now_ms)
     }
 }
 
+static void feed_now(struct conn *conn)
+{
+    if (!read_input(conn))
+        return;
+    conn->active_ms = clock_now_ms();
+    feed(conn);
+}
+
 void conn_drain_all(struct worker *worker)
 {
     LIST_EACH_SAFE (node, next, &worker->conns) {
@@ -701,7 +765,7 @@ void conn_drain_all(struct worker *worker)
 
         /* A request that has arrived and is not read yet is still answered. */
         if (is_idle(conn) && wants_input(conn))
-            read_input(conn);
+            feed_now(conn);
         if (!conn->dead && is_idle(conn))
             destroy(conn);
         else if (!conn->dead)

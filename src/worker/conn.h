@@ -33,6 +33,10 @@ struct session_ops {
     /* Take whole requests from conn->in (buf_consume()). */
     enum session_result (*input)(struct conn *conn);
     void (*close)(struct conn *conn); /* frees conn->session */
+    /* A guess, before input(): the keys that the requests in conn->in ask for, as they are stored
+     * in *cache, at most max; returns how many. Their memory is fetched ahead, nothing else. NULL:
+     * none. */
+    size_t (*peek)(struct conn *conn, struct cache **cache, struct slice *keys, size_t max);
     /* Whether part of a request has been taken from conn->in and the rest is to come (an upload):
      * the drain waits for it. NULL: never, what is incomplete stays in conn->in. */
     bool (*busy)(const struct conn *conn);
@@ -52,6 +56,7 @@ struct conn {
     struct list link;  /* worker->conns */
     struct list ready; /* worker->ready: the session goes on at the next turn */
     struct list dirty; /* worker->dirty: flush at the end of this turn */
+    struct list fresh; /* worker->fresh: has read in this turn */
     struct worker *worker;
     const struct config_listener *listener;
     const struct config_user *user; /* logged in, or trusted; NULL: nobody (common/auth.h) */

@@ -155,12 +155,12 @@ void output_send(struct conn *conn)
     }
     if (n > 0) {
         sent(conn, (size_t)n);
-        conn->active_ms = clock_now_ms();
+        conn->active_ms = conn->worker->turn_ms;
         conn->over_since_ms = 0;
     }
     conn->blocked = output_unsent(conn) > 0;
     if (conn->over_since_ms == 0 && request_backlog(conn) > output_bytes)
-        conn->over_since_ms = clock_now_ms();
+        conn->over_since_ms = conn->worker->turn_ms;
 }
 
 /* ---- a reader that stalls ---- */

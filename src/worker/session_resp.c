@@ -130,9 +130,20 @@ static enum session_result resp_input(struct conn *conn)
     return SESSION_MORE;
 }
 
+static size_t resp_peek(struct conn *conn, struct cache **cache, struct slice *keys, size_t max)
+{
+    const struct resp_session *session = conn->session;
+
+    if (session->db != 0 || session->cache == NULL)
+        return 0; /* stored under other names */
+    *cache = session->cache;
+    return resp_peek_keys(buf_slice(&conn->in), keys, max);
+}
+
 const struct session_ops session_resp = {
     .name = "resp",
     .open = resp_open,
     .input = resp_input,
+    .peek = resp_peek,
     .close = resp_close,
 };

@@ -50,6 +50,8 @@ struct worker {
     struct event_cursor event_cursor;
     uint64_t events_lost;
     struct list direct;                 /* clients that map a cache's memory (direct.h) */
+    struct list fresh;  /* connections that have read, and were not served yet */
+    uint64_t turn_ms;   /* boottime: about now, read once for what a turn of the loop does */
     char scratch[WORKER_SCRATCH_BYTES]; /* input lands here first: idle connections own no room */
 };
 

@@ -55,6 +55,18 @@ static void parse_reply(struct slice input)
     resp_value_fini(&value);
 }
 
+/* What is guessed before the parser lies in the input. */
+static void peek(struct slice input)
+{
+    struct slice keys[4];
+    size_t n = resp_peek_keys(input, keys, 4);
+
+    FUZZ_REQUIRE(n <= 4);
+    for (size_t i = 0; i < n; i++)
+        FUZZ_REQUIRE(keys[i].data >= input.data && keys[i].len <= input.len &&
+                     keys[i].data + keys[i].len <= input.data + input.len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf whole = {0};
@@ -70,5 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_fini(&whole);
     buf_fini(&pieces);
     parse_reply(stream);
+    peek(stream);
     return 0;
 }

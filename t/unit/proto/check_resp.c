@@ -427,6 +427,34 @@ START_TEST(long_error_texts_are_cut)
 }
 END_TEST
 
+/* A pipeline, each of its beginnings, and what is no GET or SET. */
+START_TEST(keys_are_seen_ahead)
+{
+    static const char pipeline[] = "*2\r\n$3\r\nGET\r\n$2\r\nk1\r\n"
+                                   "*5\r\n$3\r\nset\r\n$2\r\nk2\r\n$4\r\nv\r\n2\r\n$2\r\nPX\r\n$1\r\n9\r\n"
+                                   "*2\r\n$3\r\nGET\r\n$2\r\nk3\r\n"
+                                   "*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$2\r\nk4\r\n";
+    size_t last = 0;
+    struct slice keys[8];
+
+    for (size_t len = 0; len < sizeof(pipeline); len++) {
+        size_t n = resp_peek_keys(slice_make(pipeline, len), keys, 8);
+
+        ck_assert_uint_ge(n, last);
+        ck_assert_uint_le(n, last + 1);
+        last = n;
+    }
+    ck_assert_uint_eq(last, 3);
+    ck_assert(slice_eq(keys[0], SLICE_LIT("k1")));
+    ck_assert(slice_eq(keys[1], SLICE_LIT("k2")));
+    ck_assert(slice_eq(keys[2], SLICE_LIT("k3")));
+    ck_assert_uint_eq(resp_peek_keys(slice_make(pipeline, sizeof(pipeline) - 1), keys, 2), 2);
+    ck_assert_uint_eq(resp_peek_keys(SLICE_LIT("GET k\r\n"), keys, 8), 0);
+    ck_assert_uint_eq(resp_peek_keys(SLICE_LIT("*2\r\n$3\r\nGET\r\n$99999999999\r\nk\r\n"), keys, 8), 0);
+    ck_assert_uint_eq(resp_peek_keys(SLICE_LIT("*2\r\n$3\r\nGET\r\n$-1\r\n"), keys, 8), 0);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("resp");
@@ -447,6 +475,7 @@ static Suite *suite(void)
     tcase_add_test(commands, large_argument_arrays_are_given_back);
     tcase_add_test(commands, values_at_the_limit_pass);
     tcase_add_test(commands, random_bytes_split_alike);
+    tcase_add_test(commands, keys_are_seen_ahead);
     suite_add_tcase(s, commands);
 
     tcase_add_checked_fixture(failures, setup, teardown);
