@@ -50,11 +50,14 @@ struct cache_info {
     uint32_t client_flags;
     uint64_t created_wall_ms; /* 0 = unknown */
     char content_type[128];   /* "" = none */
+    uint32_t mark;            /* not 0: a client marked it as stale (CHANGE_MARK) */
+    bool accessed;            /* it was read before, as far as eviction remembers; L1 only */
     /* cache_fetch() only. */
     uint64_t
         lease;  /* not 0: the caller is to compute the value, then cache_fill() or cache_fail() */
     bool stale; /* past its expiry, or not to be trusted any more */
     uint64_t retry_ms; /* CACHE_BUSY: when it may be worth asking again; 0 = unknown */
+    bool computing;    /* CACHE_OK: the lease would be due, and another has it */
 };
 
 /* Where a value goes. place() returns room for exactly info->value_len bytes and may write what
@@ -115,6 +118,7 @@ struct cache_attrs {
     uint64_t expires_ms; /* boottime; 0 = none */
     uint32_t client_flags;
     uint64_t created_wall_ms;
+    uint32_t mark; /* as in cache_info */
     struct slice content_type;
     const struct slice *tags; /* at most TABLE_TAGS_MAX */
     unsigned n_tags;
@@ -136,7 +140,10 @@ struct cache_fetch {
     uint64_t wait_ms;  /* how long to wait for another's; 0 = not at all */
     uint64_t stale_ms; /* a value so far past its expiry will do meanwhile; 0 = none will */
     double beta;       /* of early refresh (shm/fetch.h); 0 = never */
+    uint64_t early_ms; /* refresh when less than this remains; CACHE_ANY_TIME: in any case */
 };
+
+#define CACHE_ANY_TIME UINT64_MAX
 
 /* What a client's fetch is where it does not say: a lease of 10 s, a wait of 5 s, both within
  * limits, no stale values, early refresh as published. */
@@ -182,17 +189,23 @@ enum cache_change_kind {
     CHANGE_DELETE, /* GETDEL */
     CHANGE_EXPIRE, /* set expires_ms (0 = none, PERSIST: CACHE_OK only if it had one) */
     CHANGE_TOUCH,  /* GETEX: as EXPIRE, and return the value; want_old is implied */
-    /* On memory caches only: what memcached clients know. */
+    /* What memcached clients know. */
     CHANGE_PREPEND, /* integer = new length */
     CHANGE_COUNT,   /* by delta without a sign, down to 0 or up modulo 2^64; what becomes shorter is
                        filled with blanks; integer = new number, without a sign */
+    CHANGE_MARK,    /* mark as stale: its fingerprint changes, the value stays */
 };
 enum cache_change_if {
     CHANGE_ALWAYS,
     CHANGE_IF_ABSENT,
     CHANGE_IF_PRESENT,
-    CHANGE_IF_SAME, /* on memory caches only: present, with the fingerprint `same`; integer = 1 when
-                       it is present */
+    CHANGE_IF_SAME, /* present, with the fingerprint `same`; else integer = 1 when it is present */
+};
+
+/* What a change has stored. */
+struct cache_changed {
+    uint64_t unique; /* its fingerprint */
+    uint64_t expires_ms;
 };
 
 struct cache_change {
@@ -200,16 +213,24 @@ struct cache_change {
     enum cache_change_if when;
     bool keep_ttl; /* SET: keep the older entry's expiry */
     bool want_old; /* give the older value to the sink: integer is 1 when there was one, else 0 */
-    bool down; /* COUNT: subtract */
+    bool down;     /* COUNT: subtract */
+    bool set_ttl;  /* COUNT, MARK: attrs.expires_ms is the new expiry; else it stays */
+    bool or_stale; /* IF_SAME: store over another content too, and mark that as stale */
+    bool create;   /* COUNT: what is missing becomes `initial` until create_expires_ms */
     int64_t delta;
     uint64_t same; /* IF_SAME */
+    uint64_t initial, create_expires_ms;
+    struct cache_changed *became; /* out: filled by the end; NULL: nobody asks */
     struct slice value;
     struct cache_attrs attrs;
 };
 
-/* A number that stands for a value and its client flags, for as long as the daemon lives: memcached's
- * cas unique. Equal contents have equal numbers, whoever stored them. */
-uint64_t cache_fingerprint(const struct cache *cache, struct slice value, uint32_t client_flags);
+/* A number that stands for a value, its client flags and its mark, for as long as the daemon lives: memcached's
+ * cas unique. Equal contents have equal numbers, whoever stored them. Less than 2^56, where the
+ * tokens of leases begin. */
+#define CACHE_TOKEN_MIN (UINT64_C(1) << 56)
+uint64_t cache_fingerprint(const struct cache *cache, struct slice value, uint32_t client_flags,
+                           uint32_t mark);
 
 /* CACHE_OK changed (op/result integer as above), CACHE_MISS the condition did not hold or nothing
  * was there to change. integer may be NULL. */
@@ -220,6 +241,11 @@ enum cache_status cache_change(struct cache *cache, struct slice key,
 /* Remove everything this cache owns. With L2 the answer follows the end of the job; op->integer =
  * keys removed there. */
 enum cache_status cache_clear(struct cache *cache, struct cache_op *op);
+/* The same at a boottime, whatever becomes of this process; 0 = not at all. A later call takes an
+ * earlier one's place. */
+void cache_clear_at(struct cache *cache, uint64_t at_ms);
+/* Begin those that are due: called several times a second by each worker. */
+void caches_clear_due(struct caches *caches);
 /* Remove every key that matches the glob: exact in L1 when this returns or pends. op->integer as
  * above. */
 enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op);

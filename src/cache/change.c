@@ -37,6 +37,7 @@ static int draft_set(struct work *work, struct draft_command *draft)
     struct envelope envelope = {.content_type = work->attrs.content_type,
                                 .client_flags = work->attrs.client_flags,
                                 .created_wall_ms = work->attrs.created_wall_ms,
+                                .mark = work->attrs.mark,
                                 .value = work->value};
     struct envelope_tag tags[TABLE_TAGS_MAX];
     int rc;
@@ -92,8 +93,9 @@ static int draft_change(struct work *work, struct draft_command *draft)
             add_number(draft, left_ms(expires_ms));
         break;
     case CHANGE_DELETE:
-    case CHANGE_PREPEND: /* change_() refused these */
+    case CHANGE_PREPEND: /* exchange.c's */
     case CHANGE_COUNT:
+    case CHANGE_MARK:
         break;
     }
     return rc;
@@ -152,7 +154,7 @@ static enum cache_status interpret(struct work *work, const struct reply *reply)
     }
 }
 
-static void change_end(struct work *work)
+void change_end(struct work *work)
 {
     bool had;
 
@@ -167,6 +169,16 @@ static void change_end(struct work *work)
     work_end(work, work->answer);
 }
 
+static void tell_became(const struct work *work)
+{
+    const struct cache_attrs *attrs = &work->attrs;
+
+    if (work->change.became != NULL)
+        *work->change.became = (struct cache_changed){
+            cache_fingerprint(work->cache, work->value, attrs->client_flags, attrs->mark),
+            attrs->expires_ms};
+}
+
 static void change_done(struct pool_call *call, int status, const struct reply *reply)
 {
     struct work *work = work_answered(call);
@@ -174,6 +186,8 @@ static void change_done(struct pool_call *call, int status, const struct reply *
 
     if (status == ERR_OK) {
         work->answer = interpret(work, item != NULL ? item : reply);
+        if (work->answer == CACHE_OK && work->change.kind == CHANGE_SET)
+            tell_became(work);
     } else {
         work->answer = status_of_err(status);
         /* It may have been done or not: neither layer may go on serving the older value. */
@@ -221,7 +235,10 @@ static enum cache_status change_l2(struct cache *cache, struct slice key,
         return CACHE_NOMEM;
     work->change = *change;
     work->sink = sink;
-    change_send(work);
+    if (exchange_needed(change))
+        exchange_begin(work);
+    else
+        change_send(work);
     return CACHE_PENDING;
 }
 
@@ -267,9 +284,6 @@ static enum cache_status change_(struct cache *cache, struct slice key,
         jittered.attrs.expires_ms = write_jitter(cache, change->attrs.expires_ms);
         change = &jittered;
     }
-    if (cache->l2 && (change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT ||
-                      change->when == CHANGE_IF_SAME))
-        return CACHE_REFUSED;
     if (cache->l2)
         return change_l2(cache, key, change, sink, op);
     tkey = table_key(cache->zone, key);

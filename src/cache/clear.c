@@ -350,3 +350,51 @@ enum cache_status cache_count(struct cache *cache, struct cache_op *op, int64_t 
         return CACHE_WAIT;
     return scan_start(&plan) == ERR_OK ? CACHE_PENDING : CACHE_NOMEM;
 }
+
+/* ---- at a time ---- */
+
+void cache_clear_at(struct cache *cache, uint64_t at_ms)
+{
+    zone_clear_at(cache->zone, at_ms);
+}
+
+struct timed {
+    struct cache_op op;
+    struct cache *cache;
+};
+
+static void timed_done(struct cache_op *op, enum cache_status status)
+{
+    struct timed *timed = (struct timed *)(void *)op;
+
+    /* What could not be done now is done at the next look, unless another time was set. */
+    if (status != CACHE_OK && !timed->cache->set->closing)
+        cache_clear_at(timed->cache, clock_now_ms());
+    free(timed);
+}
+
+static void clear_due(struct cache *cache)
+{
+    struct timed *timed = calloc(1, sizeof(*timed));
+    enum cache_status status = CACHE_NOMEM;
+
+    if (timed != NULL) {
+        timed->cache = cache;
+        timed->op.done = timed_done;
+        status = cache_clear(cache, &timed->op);
+    }
+    if (status == CACHE_PENDING)
+        return;
+    free(timed);
+    if (status != CACHE_OK)
+        cache_clear_at(cache, clock_now_ms());
+}
+
+void caches_clear_due(struct caches *caches)
+{
+    uint64_t now_ms = clock_now_ms();
+
+    for (size_t i = 0; i < caches->n && !caches->closing; i++)
+        if (zone_clear_due(caches->cache[i].zone, now_ms))
+            clear_due(&caches->cache[i]);
+}

@@ -111,6 +111,7 @@ struct work {
     int fail;                 /* work_fail_later() */
     enum cache_status answer; /* change: what the caller will get once L1 is invalidated */
     struct cache_change change;
+    unsigned tries; /* exchange: so often somebody else was first */
     uint64_t ticket;  /* replay: the journal record */
     char *tag_values; /* put: ENVELOPE_TAG_VALUE bytes for each of attrs.tags; owned */
     struct {          /* put: what follows when they are known */
@@ -153,6 +154,33 @@ void tags_of(const struct work *work, struct envelope *envelope,
 /* Ask whether the tags of work->envelope still have their values; read_checked() follows. */
 int tags_check(struct work *work) MUST_CHECK;
 
+/* revise.c. An entry that is being changed. */
+struct draft {
+    struct buf value; /* the older one; what becomes of it */
+    struct buf meta;
+    struct cache_info info; /* of the older entry */
+    bool present;           /* there is an older one */
+    struct table_hit hit;   /* l1.c's */
+    uint32_t tag_hashes[TABLE_TAGS_MAX];
+    /* What revise() made of it. */
+    struct slice result;
+    uint64_t expires_ms;
+    uint32_t flags, mark;
+};
+void draft_fini(struct draft *draft);
+/* Whether the change needs the older value. */
+bool revise_reads(const struct cache_change *change);
+bool revise_holds(const struct cache *cache, const struct cache_change *change,
+                  const struct draft *draft);
+enum cache_status revise(const struct cache *cache, const struct cache_change *change,
+                         struct draft *draft, int64_t *integer);
+
+/* change.c. L1 forgets the key, and work ends with work->answer. */
+void change_end(struct work *work);
+/* exchange.c. Whether it takes more than a command of Redis; then exchange_begin() does work's. */
+bool exchange_needed(const struct cache_change *change);
+void exchange_begin(struct work *work);
+
 /* l1.c. Read from shared memory into the sink (may be NULL): TABLE_HIT, STALE, MISS or BUSY. */
 enum table_result l1_read(struct cache *cache, const struct table_key *key, uint64_t now_ms,
                           struct cache_sink *sink, struct cache_info *info);
@@ -186,7 +214,9 @@ void wait_wake(struct caches *caches);
 /* For lease_on_ring(); arg: the caches. */
 void wait_ring(void *arg, uint64_t slots);
 
-/* read.c. Ask L2 for work's key; for a fetch fetch_absent() follows when it has none. */
+/* read.c. Ask L2 for work's key, value and remaining time; work->call.done has EXEC's reply. */
+void read_ask(struct work *work);
+/* Ask L2 for work's key; for a fetch fetch_absent() follows when it has none. */
 void read_send(struct work *work);
 /* The tags of work->envelope were asked for: what went wrong, or whether they are as they were. */
 void read_checked(struct work *work, int err, bool valid);

@@ -22,13 +22,15 @@ void l1_info(const struct envelope *envelope, struct cache_info *info)
     info->content_type[len] = '\0';
     info->client_flags = envelope->client_flags;
     info->created_wall_ms = envelope->created_wall_ms;
+    info->mark = envelope->mark;
 }
 
 int l1_meta(const struct cache_attrs *attrs, struct buf *out)
 {
     struct envelope envelope = {.content_type = attrs->content_type,
                                 .client_flags = attrs->client_flags,
-                                .created_wall_ms = attrs->created_wall_ms};
+                                .created_wall_ms = attrs->created_wall_ms,
+                                .mark = attrs->mark};
 
     return envelope_needed(&envelope) ? envelope_encode(&envelope, out) : ERR_OK;
 }
@@ -39,6 +41,7 @@ static void info_of_hit(const struct table_hit *hit, struct slice meta, struct c
 
     info->expires_ms = hit->expires_ms;
     info->value_len = hit->value_len;
+    info->accessed = hit->accessed;
     if (meta.len > 0 && envelope_decode(meta, &envelope) != ERR_OK)
         envelope = (struct envelope){0};
     l1_info(&envelope, info);
@@ -163,20 +166,6 @@ bool ban_l1(struct cache *cache, struct slice pattern)
 
 /* ---- read-modify-write: find, compute, store if unchanged ---- */
 
-struct draft {
-    struct buf value;
-    struct buf meta;
-    struct cache_info info; /* of the older entry */
-    struct table_hit hit;
-    bool present;
-};
-
-static void draft_fini(struct draft *draft)
-{
-    buf_fini(&draft->value);
-    buf_fini(&draft->meta);
-}
-
 /* The older entry whole, into draft->value (with room for `extra` more) and draft->meta. */
 static enum cache_status load(struct cache *cache, const struct table_key *key, uint64_t now_ms,
                               bool want_value, size_t extra, struct draft *draft)
@@ -196,6 +185,8 @@ static enum cache_status load(struct cache *cache, const struct table_key *key, 
         return CACHE_NOMEM;
     if (table_copy(cache->zone, &draft->hit, meta, value) != TABLE_HIT)
         return CACHE_PENDING; /* overtaken: the caller's loop looks again */
+    if (table_copy_tags(cache->zone, &draft->hit, key->bytes.len, draft->tag_hashes) != TABLE_HIT)
+        return CACHE_PENDING;
     buf_commit(&draft->meta, draft->hit.meta_len);
     if (want_value)
         buf_commit(&draft->value, draft->hit.value_len);
@@ -214,125 +205,6 @@ static enum cache_status give_old(struct draft *draft, struct cache_sink *sink)
         return CACHE_NOMEM;
     memcpy(place, buf_head(&draft->value), draft->info.value_len);
     return CACHE_OK;
-}
-
-static enum cache_status add_delta(struct draft *draft, int64_t delta, int64_t *integer)
-{
-    int64_t number = 0;
-
-    if (draft->present && units_parse_int(buf_slice(&draft->value), &number) != ERR_OK)
-        return CACHE_NOT_INTEGER;
-    if (__builtin_add_overflow(number, delta, integer))
-        return CACHE_OVERFLOW;
-    buf_truncate(&draft->value, 0);
-    return buf_printf(&draft->value, "%lld", (long long)*integer) == ERR_OK ? CACHE_OK
-                                                                            : CACHE_NOMEM;
-}
-
-/* A decimal number without a sign; blanks may follow it. */
-static bool parse_count(struct slice text, uint64_t *number)
-{
-    size_t digits = 0;
-
-    *number = 0;
-    for (; digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9'; digits++)
-        if (__builtin_mul_overflow(*number, 10u, number) ||
-            __builtin_add_overflow(*number, (unsigned)(text.data[digits] - '0'), number))
-            return false;
-    for (size_t i = digits; i < text.len; i++)
-        if (text.data[i] != ' ')
-            return false;
-    return digits > 0;
-}
-
-/* memcached's arithmetic (doc/protocol.txt, "Increment/Decrement"). */
-static enum cache_status count(const struct cache_change *change, struct draft *draft,
-                               int64_t *integer)
-{
-    size_t old_len = buf_len(&draft->value);
-    uint64_t by = (uint64_t)change->delta;
-    uint64_t number;
-
-    if (!parse_count(buf_slice(&draft->value), &number))
-        return CACHE_NOT_INTEGER;
-    number = !change->down ? number + by : by < number ? number - by : 0;
-    *integer = (int64_t)number;
-    buf_truncate(&draft->value, 0);
-    if (buf_printf(&draft->value, "%llu", (unsigned long long)number) != ERR_OK)
-        return CACHE_NOMEM;
-    while (buf_len(&draft->value) < old_len)
-        if (buf_append(&draft->value, " ", 1) != ERR_OK)
-            return CACHE_NOMEM;
-    return CACHE_OK;
-}
-
-static enum cache_status prepend(const struct cache_change *change, struct draft *draft)
-{
-    size_t old_len = buf_len(&draft->value);
-    char *place = buf_reserve(&draft->value, change->value.len);
-
-    if (place == NULL)
-        return CACHE_NOMEM;
-    buf_commit(&draft->value, change->value.len);
-    memmove(buf_head(&draft->value) + change->value.len, buf_head(&draft->value), old_len);
-    if (change->value.len > 0)
-        memcpy(buf_head(&draft->value), change->value.data, change->value.len);
-    return CACHE_OK;
-}
-
-uint64_t cache_fingerprint(const struct cache *cache, struct slice value, uint32_t client_flags)
-{
-    /* The flags, spread over all bits. 0 is no unique to some clients, and libmemcached has room for
-     * 18 digits. */
-    uint64_t spread = (client_flags + UINT64_C(1)) * UINT64_C(0x9e3779b97f4a7c15);
-
-    return (table_key(cache->zone, value).hash ^ spread) >> 5 | 1;
-}
-
-/* What the entry becomes: write is filled; CACHE_MISS: nothing to change. */
-static enum cache_status compute(struct cache *cache, const struct cache_change *change,
-                                 struct draft *draft, struct table_write *write, int64_t *integer)
-{
-    enum cache_status status = CACHE_OK;
-
-    write->expires_ms = draft->present ? draft->hit.expires_ms : 0;
-    switch (change->kind) {
-    case CHANGE_SET:
-        write->value = change->value;
-        write->tags = change->attrs.tags;
-        write->n_tags = change->attrs.n_tags;
-        if (!change->keep_ttl)
-            write->expires_ms = change->attrs.expires_ms;
-        buf_truncate(&draft->meta, 0);
-        if (l1_meta(&change->attrs, &draft->meta) != ERR_OK)
-            return CACHE_NOMEM;
-        break;
-    case CHANGE_APPEND:
-        if (buf_append(&draft->value, change->value.data, change->value.len) != ERR_OK)
-            return CACHE_NOMEM;
-        *integer = (int64_t)buf_len(&draft->value);
-        write->value = buf_slice(&draft->value);
-        break;
-    case CHANGE_INCR:
-        status = add_delta(draft, change->delta, integer);
-        write->value = buf_slice(&draft->value);
-        break;
-    case CHANGE_PREPEND:
-        status = prepend(change, draft);
-        *integer = (int64_t)buf_len(&draft->value);
-        write->value = buf_slice(&draft->value);
-        break;
-    case CHANGE_COUNT:
-        status = count(change, draft, integer);
-        write->value = buf_slice(&draft->value);
-        break;
-    default:
-        break;
-    }
-    write->meta = buf_slice(&draft->meta);
-    if (status == CACHE_OK && write->value.len > cache->value_max)
-        return CACHE_TOO_LARGE;
-    return status;
 }
 
 static enum cache_status status_of_table(enum table_result result)
@@ -355,13 +227,61 @@ static enum cache_status status_of_table(enum table_result result)
     }
 }
 
+/* The metadata of what is stored: of the change, or the older entry's. */
+static enum cache_status new_meta(const struct cache_change *change, struct draft *draft)
+{
+    struct cache_attrs attrs = {.content_type = slice_cstr(draft->info.content_type),
+                                .client_flags = draft->info.client_flags,
+                                .created_wall_ms = draft->info.created_wall_ms};
+
+    if (change->kind != CHANGE_SET && draft->present && draft->mark == draft->info.mark)
+        return CACHE_OK; /* as it is */
+    if (change->kind == CHANGE_SET)
+        attrs = change->attrs;
+    else if (!draft->present)
+        attrs = (struct cache_attrs){0};
+    attrs.mark = draft->mark;
+    buf_truncate(&draft->meta, 0);
+    return l1_meta(&attrs, &draft->meta) == ERR_OK ? CACHE_OK : CACHE_NOMEM;
+}
+
+static void keep_tags(const struct draft *draft, struct table_write *write)
+{
+    if (!draft->present)
+        return;
+    write->tag_hashes = draft->tag_hashes;
+    write->n_tags = draft->hit.n_tags;
+    write->stale_ms = draft->hit.stale_ms;
+    write->delta_ms = draft->hit.delta_ms;
+}
+
+static enum cache_status rewrite(struct cache *cache, const struct table_key *key,
+                                 const struct cache_change *change, struct draft *draft,
+                                 uint64_t began_seq, uint64_t now_ms, int64_t *integer)
+{
+    struct table_write write = {.began_seq = began_seq, .expect = &draft->hit.ref};
+    enum cache_status status = revise(cache, change, draft, integer);
+
+    if (status == CACHE_OK)
+        status = new_meta(change, draft);
+    if (status != CACHE_OK)
+        return status;
+    write.value = draft->result;
+    write.meta = buf_slice(&draft->meta);
+    write.expires_ms = draft->expires_ms;
+    if (change->kind == CHANGE_SET) {
+        write.tags = change->attrs.tags;
+        write.n_tags = change->attrs.n_tags;
+    } else {
+        keep_tags(draft, &write);
+    }
+    return status_of_table(table_set(cache->zone, key, &write, now_ms));
+}
+
 static enum cache_status store(struct cache *cache, const struct table_key *key,
                                const struct cache_change *change, struct draft *draft,
                                uint64_t began_seq, uint64_t now_ms, int64_t *integer)
 {
-    struct table_write write = {.began_seq = began_seq, .expect = &draft->hit.ref};
-    enum cache_status status;
-
     switch (change->kind) {
     case CHANGE_DELETE:
         return status_of_table(table_delete(cache->zone, key, &draft->hit.ref, now_ms));
@@ -370,29 +290,8 @@ static enum cache_status store(struct cache *cache, const struct table_key *key,
         return status_of_table(
             table_expire(cache->zone, key, &draft->hit.ref, change->attrs.expires_ms, now_ms));
     default:
-        status = compute(cache, change, draft, &write, integer);
-        if (status != CACHE_OK)
-            return status;
-        return status_of_table(table_set(cache->zone, key, &write, now_ms));
+        return rewrite(cache, key, change, draft, began_seq, now_ms, integer);
     }
-}
-
-static bool condition_holds(const struct cache *cache, const struct cache_change *change,
-                            const struct draft *draft)
-{
-    if (change->when == CHANGE_IF_SAME)
-        return draft->present && cache_fingerprint(cache, buf_slice(&draft->value),
-                                                   draft->info.client_flags) == change->same;
-    if (change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT)
-        return draft->present;
-    if (change->when == CHANGE_IF_ABSENT)
-        return !draft->present;
-    if (change->when == CHANGE_IF_PRESENT || change->kind == CHANGE_DELETE ||
-        change->kind == CHANGE_TOUCH)
-        return draft->present;
-    if (change->kind == CHANGE_EXPIRE) /* PERSIST changes only what has an expiry */
-        return draft->present && (change->attrs.expires_ms != 0 || draft->hit.expires_ms != 0);
-    return true;
 }
 
 /* One attempt. CACHE_PENDING: overtaken, try again. */
@@ -400,10 +299,7 @@ static enum cache_status change_once(struct cache *cache, const struct table_key
                                      const struct cache_change *change, struct cache_sink *sink,
                                      struct draft *draft, int64_t *integer)
 {
-    bool read = change->want_old || change->kind == CHANGE_APPEND || change->kind == CHANGE_INCR ||
-                change->kind == CHANGE_DELETE || change->kind == CHANGE_TOUCH ||
-                change->kind == CHANGE_PREPEND || change->kind == CHANGE_COUNT ||
-                change->when == CHANGE_IF_SAME;
+    bool read = revise_reads(change);
     uint64_t began_seq = zone_seq(cache->zone);
     uint64_t now_ms = clock_now_ms();
     enum cache_status status;
@@ -411,7 +307,7 @@ static enum cache_status change_once(struct cache *cache, const struct table_key
     status = load(cache, key, now_ms, read, change->value.len, draft);
     if (status != CACHE_OK)
         return status;
-    if (!condition_holds(cache, change, draft)) {
+    if (!revise_holds(cache, change, draft)) {
         status = change->want_old ? give_old(draft, sink) : CACHE_OK;
         *integer = draft->present;
         return status == CACHE_OK ? CACHE_MISS : status;

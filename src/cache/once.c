@@ -37,6 +37,7 @@ static enum cache_status try(struct cache *cache, const struct table_key *key,
     struct fetch_want want = {.lease_ms = lease_ms(how),
                               .stale_ms = how->stale_ms,
                               .beta = how->beta,
+                              .early_ms = how->early_ms,
                               .slot = wait ? slot_of(cache) : FETCH_NO_SLOT};
     uint64_t now_ms = clock_now_ms();
 
@@ -48,6 +49,7 @@ static enum cache_status try(struct cache *cache, const struct table_key *key,
         info->lease = got->lease.token;
         info->retry_ms = got->until_ms > now_ms ? got->until_ms - now_ms : 0;
         info->stale = result == FETCH_STALE || result == FETCH_STALE_LEASE;
+        info->computing = got->lease.token == 0 && got->until_ms != 0;
         if (result >= FETCH_MISS_LEASE)
             return result == FETCH_MISS_LEASE ? CACHE_MISS
                    : result == FETCH_WAIT     ? CACHE_WAIT

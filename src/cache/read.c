@@ -71,7 +71,8 @@ static void fill(struct work *work, const struct envelope *envelope, uint64_t ex
 {
     struct cache_attrs attrs = {.content_type = envelope->content_type,
                                 .client_flags = envelope->client_flags,
-                                .created_wall_ms = envelope->created_wall_ms};
+                                .created_wall_ms = envelope->created_wall_ms,
+                                .mark = envelope->mark};
     struct buf meta = {0};
     struct table_write write = {.value = envelope->value, .expires_ms = expires_ms};
     struct slice tags[TABLE_TAGS_MAX];
@@ -226,14 +227,13 @@ static void read_done(struct pool_call *call, int status, const struct reply *re
 }
 
 /* Value and remaining time in one transaction: two commands could straddle an expiry (rule 3). */
-void read_send(struct work *work)
+void read_ask(struct work *work)
 {
     struct buf *name = scratch();
     struct slice multi = SLICE_LIT("MULTI"), exec = SLICE_LIT("EXEC");
     struct slice get[2] = {SLICE_LIT("GET")}, pttl[2] = {SLICE_LIT("PTTL")};
     struct pool_command commands[4] = {{1, &multi}, {2, get}, {2, pttl}, {1, &exec}};
 
-    work->call.done = read_done;
     work->call.repeatable = true;
     if (keyname_encode(work->cache, work->key.bytes, name) != ERR_OK) {
         work_fail_later(work, ERR_NOMEM);
@@ -243,6 +243,12 @@ void read_send(struct work *work)
     /* A retry only shortens what remains: its PTTL is read later than sent_ms says. */
     work->sent_ms = clock_now_ms();
     pool_send(work->cache->set->pool, &work->call, commands, 4);
+}
+
+void read_send(struct work *work)
+{
+    work->call.done = read_done;
+    read_ask(work);
 }
 
 static void read_again(struct work *work);

@@ -2,7 +2,7 @@
 
 #include "cache/impl.h"
 #include "common/clock.h"
-#include "redis/base64.h"
+#include "common/base64.h"
 
 #include <jansson.h>
 #include <stdlib.h>

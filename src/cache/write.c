@@ -157,6 +157,7 @@ static int encode_put(struct work *work, struct buf *name, struct buf *stored, s
     struct envelope envelope = {.content_type = work->attrs.content_type,
                                 .client_flags = work->attrs.client_flags,
                                 .created_wall_ms = work->attrs.created_wall_ms,
+                                .mark = work->attrs.mark,
                                 .value = work->value};
     struct envelope_tag tags[TABLE_TAGS_MAX];
     int rc = keyname_encode(work->cache, work->key.bytes, name);

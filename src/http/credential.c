@@ -1,6 +1,6 @@
 #include "http/credential.h"
 
-#include "redis/base64.h"
+#include "common/base64.h"
 
 #include <strings.h>
 

@@ -1,5 +1,6 @@
 #include "proto/memcached.h"
 
+#include "common/base64.h"
 #include "common/units.h"
 
 #include <string.h>
@@ -20,6 +21,8 @@ enum shape {
     KEY,         /* key [0] [noreply] */
     OPTIONAL,    /* [number] [noreply] */
     ANY,         /* whatever follows */
+    META,        /* key flag* */
+    META_VALUE,  /* key bytes flag*, then the value */
 };
 
 static const struct {
@@ -46,6 +49,12 @@ static const struct {
     {"stats", MEMCACHED_STATS, ANY},
     {"verbosity", MEMCACHED_VERBOSITY, ANY},
     {"quit", MEMCACHED_QUIT, ANY},
+    {"mg", MEMCACHED_META_GET, META},
+    {"ms", MEMCACHED_META_SET, META_VALUE},
+    {"md", MEMCACHED_META_DELETE, META},
+    {"ma", MEMCACHED_META_COUNT, META},
+    {"me", MEMCACHED_META_DEBUG, META},
+    {"mn", MEMCACHED_META_NOOP, ANY},
 };
 
 bool memcached_key(struct slice *keys, struct slice *key)
@@ -88,8 +97,7 @@ static bool take_key(struct slice *line, struct memcached_request *request)
     return memcached_key(line, &request->keys) && is_key(request->keys);
 }
 
-/* Digits alone, within 64 bits. */
-static bool parse_unsigned(struct slice text, uint64_t *value)
+bool memcached_number(struct slice text, uint64_t *value)
 {
     *value = 0;
     for (size_t i = 0; i < text.len; i++) {
@@ -106,7 +114,7 @@ static bool take_unsigned(struct slice *line, uint64_t *value)
 {
     struct slice text;
 
-    return memcached_key(line, &text) && parse_unsigned(text, value);
+    return memcached_key(line, &text) && memcached_number(text, value);
 }
 
 static bool take_signed(struct slice *line, int64_t *value)
@@ -257,11 +265,83 @@ static enum parse_status parse_any(struct slice line, struct memcached_request *
     return PARSE_OK;
 }
 
+/* The key, as it is or from base64. */
+static const char *meta_key(struct slice text, struct memcached_meta *meta,
+                            struct memcached_request *request)
+{
+    size_t len;
+
+    meta->key_text = text;
+    request->keys = text;
+    if (!memcached_sent(meta, 'b'))
+        return NULL;
+    if (base64_encoded_len(MEMCACHED_KEY_MAX) < text.len ||
+        base64_decode(text, meta->decoded, &len) != ERR_OK || len == 0)
+        return "CLIENT_ERROR error decoding key";
+    request->keys = slice_make(meta->decoded, len);
+    return NULL;
+}
+
+static const char *meta_line(struct slice line, bool storing, struct memcached_meta *meta,
+                             struct memcached_request *request)
+{
+    bool counts = request->verb == MEMCACHED_META_COUNT;
+    bool removes = request->verb == MEMCACHED_META_DELETE;
+    struct slice key = request->keys;
+    const char *error = memcached_meta_flags(line, storing, meta);
+
+    if (error != NULL)
+        return (counts || removes) && strcmp(error, MEMCACHED_BAD_MODE) != 0
+                   ? "CLIENT_ERROR invalid or duplicate flag"
+                   : error;
+    return meta_key(key, meta, request);
+}
+
+static enum parse_status parse_meta(struct slice line, struct memcached_meta *meta,
+                                    struct memcached_request *request)
+{
+    bool debug = request->verb == MEMCACHED_META_DEBUG;
+    const char *error;
+
+    *meta = (struct memcached_meta){0};
+    if (count_words(line) == 0)
+        return refuse(request, debug ? BAD_FORMAT : "ERROR");
+    if (!take_key(&line, request))
+        return refuse(request, BAD_FORMAT);
+    error = meta_line(line, false, meta, request);
+    return error == NULL ? PARSE_OK : refuse(request, error);
+}
+
+static enum parse_status parse_meta_value(struct slice input, struct slice line,
+                                          const struct memcached_limits *limits,
+                                          struct memcached_meta *meta,
+                                          struct memcached_request *request)
+{
+    bool good = take_key(&line, request);
+    const char *error;
+    uint64_t len;
+
+    *meta = (struct memcached_meta){0};
+    if (request->keys.data == NULL)
+        return refuse(request, "ERROR");
+    if (!take_unsigned(&line, &len) || len > INT32_MAX)
+        return refuse(request, BAD_FORMAT);
+    error = good ? meta_line(line, true, meta, request) : BAD_FORMAT;
+    if (error == NULL)
+        return take_value(input, len, limits, request);
+    request->skip = len + 2; /* the value is no command */
+    return refuse(request, error);
+}
+
 static enum parse_status parse_shape(struct slice input, struct slice line, enum shape shape,
                                      const struct memcached_limits *limits,
-                                     struct memcached_request *request)
+                                     struct memcached_meta *meta, struct memcached_request *request)
 {
     switch (shape) {
+    case META:
+        return parse_meta(line, meta, request);
+    case META_VALUE:
+        return parse_meta_value(input, line, limits, meta, request);
     case KEYS:
     case EXPIRY_KEYS:
         return parse_keys(line, shape == EXPIRY_KEYS, request);
@@ -282,7 +362,7 @@ static enum parse_status parse_shape(struct slice input, struct slice line, enum
 }
 
 enum parse_status memcached_parse(struct slice input, const struct memcached_limits *limits,
-                                  struct memcached_request *request)
+                                  struct memcached_meta *meta, struct memcached_request *request)
 {
     const char *newline = memchr(input.data, '\n', input.len);
     struct slice line, name;
@@ -304,7 +384,7 @@ enum parse_status memcached_parse(struct slice input, const struct memcached_lim
         if (!slice_eq(name, slice_cstr(verbs[i].name)))
             continue;
         request->verb = verbs[i].verb;
-        return parse_shape(input, line, verbs[i].shape, limits, request);
+        return parse_shape(input, line, verbs[i].shape, limits, meta, request);
     }
     return refuse(request, "ERROR");
 }

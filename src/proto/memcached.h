@@ -5,12 +5,11 @@
 
 #include "common/buf.h"
 #include "common/slice.h"
+#include "proto/memcached_meta.h"
 #include "proto/resp.h" /* enum parse_status */
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define MEMCACHED_KEY_MAX 250
 
 enum memcached_verb {
     MEMCACHED_GET,
@@ -31,6 +30,12 @@ enum memcached_verb {
     MEMCACHED_VERBOSITY,
     MEMCACHED_VERSION,
     MEMCACHED_STATS,
+    MEMCACHED_META_GET,
+    MEMCACHED_META_SET,
+    MEMCACHED_META_DELETE,
+    MEMCACHED_META_COUNT,
+    MEMCACHED_META_DEBUG,
+    MEMCACHED_META_NOOP,
     MEMCACHED_QUIT,
     MEMCACHED_NONE, /* an error: see memcached_request.error */
 };
@@ -55,10 +60,14 @@ struct memcached_request {
     uint64_t skip;     /* bytes behind those that are to be thrown away: a value over the limit */
 };
 
-/* Parse one request from input. PARSE_OK (a mistake of the client's too: then verb is NONE),
- * PARSE_MORE, PARSE_TOO_LARGE (no line end within the limit: answer error and close). */
+/* Parse one request from input. meta: filled for the meta commands only; base64 keys lie in it.
+ * PARSE_OK (a mistake of the client's too: then verb is NONE), PARSE_MORE, PARSE_TOO_LARGE (no line
+ * end within the limit: answer error and close). */
 enum parse_status memcached_parse(struct slice input, const struct memcached_limits *limits,
-                                  struct memcached_request *request);
+                                  struct memcached_meta *meta, struct memcached_request *request);
+
+/* A decimal number without a sign, within 64 bits. */
+bool memcached_number(struct slice text, uint64_t *value);
 
 /* Take the next key of a get; false: there is none. */
 bool memcached_key(struct slice *keys, struct slice *key);

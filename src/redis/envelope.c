@@ -8,7 +8,7 @@
 static const struct slice magic = SLICE_LIT("\x93"
                                             "CTE");
 
-enum field { FIELD_CONTENT_TYPE = 1, FIELD_CLIENT_FLAGS = 2, FIELD_CREATED = 3, FIELD_TAG = 4 };
+enum field { FIELD_CONTENT_TYPE = 1, FIELD_CLIENT_FLAGS = 2, FIELD_CREATED = 3, FIELD_TAG = 4, FIELD_MARK = 5 };
 
 static char *put_le(char *p, uint64_t value, unsigned bytes)
 {
@@ -57,7 +57,7 @@ static char *put_tag(char *p, const struct envelope_tag *tag)
 bool envelope_needed(const struct envelope *envelope)
 {
     return envelope->content_type.len > 0 || envelope->n_tags > 0 || envelope->client_flags != 0 ||
-           slice_starts(envelope->value, magic);
+           envelope->mark != 0 || slice_starts(envelope->value, magic);
 }
 
 /* Fixed part and fields, without the value. */
@@ -71,6 +71,8 @@ static size_t header_len(const struct envelope *envelope)
         len += FIELD_LEN + 4;
     if (envelope->created_wall_ms != 0)
         len += FIELD_LEN + 8;
+    if (envelope->mark != 0)
+        len += FIELD_LEN + 4;
     for (unsigned i = 0; i < envelope->n_tags; i++)
         len += FIELD_LEN + ENVELOPE_TAG_VALUE + envelope->tags[i].name.len;
     return len;
@@ -99,6 +101,8 @@ int envelope_encode(const struct envelope *envelope, struct buf *out)
         p = put_number(p, FIELD_CLIENT_FLAGS, envelope->client_flags, 4);
     if (envelope->created_wall_ms != 0)
         p = put_number(p, FIELD_CREATED, envelope->created_wall_ms, 8);
+    if (envelope->mark != 0)
+        p = put_number(p, FIELD_MARK, envelope->mark, 4);
     for (unsigned i = 0; i < envelope->n_tags; i++)
         p = put_tag(p, &envelope->tags[i]);
     if (envelope->value.len > 0)
@@ -123,6 +127,11 @@ static int take_field(struct envelope *out, unsigned type, struct slice bytes)
         if (bytes.len != 8)
             return ERR_INVALID;
         out->created_wall_ms = get_le(bytes.data, 8);
+        return ERR_OK;
+    case FIELD_MARK:
+        if (bytes.len != 4)
+            return ERR_INVALID;
+        out->mark = (uint32_t)get_le(bytes.data, 4);
         return ERR_OK;
     case FIELD_TAG:
         if (bytes.len < ENVELOPE_TAG_VALUE || out->n_tags == ENVELOPE_TAGS_MAX)

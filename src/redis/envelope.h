@@ -30,6 +30,7 @@ struct envelope {
     struct slice content_type; /* "" = none */
     uint32_t client_flags;     /* memcached's; 0 = none */
     uint64_t created_wall_ms;  /* 0 = unknown */
+    uint32_t mark;             /* not 0: a client said that it is stale; each mark another number */
     struct slice value;
     unsigned n_tags;
     const struct envelope_tag *tags; /* to encode; envelope_next_tag() decodes */

@@ -1,6 +1,6 @@
 #include "redis/message.h"
 
-#include "redis/base64.h"
+#include "common/base64.h"
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -47,6 +47,13 @@ bool entry_equal_long(const char *moving, const char *steady, size_t len)
     return true;
 }
 
+uint32_t entry_tag_of(const struct zone *zone, const struct table_write *write, unsigned i)
+{
+    if (write->tag_hashes != NULL)
+        return write->tag_hashes[i];
+    return (uint32_t)entry_hash(zone, write->tags[i].data, write->tags[i].len);
+}
+
 static uint32_t write_words(struct zone *zone, struct entry *e, const struct table_write *write,
                             uint32_t first_slab)
 {
@@ -62,9 +69,7 @@ static uint32_t write_words(struct zone *zone, struct entry *e, const struct tab
         atomic_store_explicit(&e->words[n++], write->delta_ms, memory_order_relaxed);
     }
     for (unsigned i = 0; i < write->n_tags; i++) {
-        uint64_t hash = entry_hash(zone, write->tags[i].data, write->tags[i].len);
-
-        atomic_store_explicit(&e->words[n++], (uint32_t)hash, memory_order_relaxed);
+        atomic_store_explicit(&e->words[n++], entry_tag_of(zone, write, i), memory_order_relaxed);
     }
     return n;
 }

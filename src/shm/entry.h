@@ -44,6 +44,9 @@ static inline uint64_t entry_bytes(const struct entry_view *view)
 /* The hash of a key (or tag) in this zone. The only use of xxHash. */
 uint64_t entry_hash(const struct zone *zone, const void *data, size_t len);
 
+/* The hash of the write's tag number i. */
+uint32_t entry_tag_of(const struct zone *zone, const struct table_write *write, unsigned i);
+
 /* ms from base as stored; a time before the base becomes 1, long past. */
 uint64_t entry_expiry_pack(const struct zone *zone, uint64_t expires_ms);
 

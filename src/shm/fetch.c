@@ -25,6 +25,14 @@ static double draw(struct zone *zone)
     return (double)((x * UINT64_C(0x2545f4914f6cdd1d) >> 11) + 1) / 9007199254740992.0;
 }
 
+/* Whether the caller itself asks for a refresh. */
+static bool wanted(const struct fetch_want *want, uint64_t soft_ms, uint64_t now_ms)
+{
+    if (want->early_ms == FETCH_ANY_TIME)
+        return true;
+    return soft_ms > now_ms && soft_ms - now_ms < want->early_ms;
+}
+
 /* What is there, for a fetch. */
 enum state { FRESH, OLD, NOTHING };
 
@@ -87,7 +95,7 @@ static struct stub *others_locked(struct zone *zone, struct stripe *stripe,
     }
     /* A look elsewhere says nothing about computing; a fill begun before a clear is refused. */
     if (kind == STUB_ABSENT ||
-        (kind == STUB_FILL && valid_refuses(zone, key->bytes, stub->seq, NULL, 0))) {
+        (kind == STUB_FILL && valid_refuses(zone, key->bytes, stub->seq, NULL))) {
         stub_remove_locked(zone, stripe, stub);
         return NULL;
     }
@@ -135,7 +143,9 @@ enum fetch_result fetch_begin(struct zone *zone, const struct table_key *key,
     got->lease = (struct lease){0, 0};
     got->until_ms = 0;
     if (want->token == 0 && table_find(zone, key, now_ms, &got->hit) == TABLE_HIT) {
-        early = fetch_early(got->hit.expires_ms, got->hit.delta_ms, want->beta, draw(zone), now_ms);
+        early =
+            wanted(want, got->hit.expires_ms, now_ms) ||
+            fetch_early(got->hit.expires_ms, got->hit.delta_ms, want->beta, draw(zone), now_ms);
         if (!early)
             return FETCH_HIT;
     }

@@ -27,12 +27,14 @@ enum fetch_result {
                           no stub left; or the stripe stayed locked */
 };
 
-#define FETCH_NO_SLOT (-1)
+#define FETCH_NO_SLOT  (-1)
+#define FETCH_ANY_TIME UINT64_MAX
 
 struct fetch_want {
     uint64_t lease_ms; /* how long a lease lasts */
     uint64_t stale_ms; /* how far past its soft expiry a value is still wanted; 0: not at all */
     double beta;       /* of early refresh: 1 as published, more is earlier, 0 never */
+    uint64_t early_ms; /* refresh when less than this remains; FETCH_ANY_TIME: in any case */
     int slot;          /* worker slot to ring, 0..63; FETCH_NO_SLOT: do not wait */
     uint64_t token;    /* a lease the caller holds already: it is granted again; 0 = none */
 };
@@ -41,8 +43,8 @@ struct fetch_got {
     struct table_hit hit; /* HIT and STALE: for table_copy(). OVERTAKEN there: fetch again, with the
                              token of the lease got here */
     struct lease lease;   /* token 0: none */
-    uint64_t until_ms;    /* WAIT, BUSY: when the other's lease, or the time to back off, ends; 0 =
-                             unknown */
+    uint64_t until_ms;    /* WAIT, BUSY, and HIT or STALE where the caller would have computed: when
+                             the other's lease, or the time to back off, ends; 0 = unknown */
 };
 
 enum fetch_result fetch_begin(struct zone *zone, const struct table_key *key,

@@ -43,7 +43,7 @@
 #include <stddef.h>
 
 #define LAYOUT_MAGIC   UINT64_C(0x63616368657a6e31)
-#define LAYOUT_VERSION 5
+#define LAYOUT_VERSION 6
 #define LAYOUT_LOCKS   2
 
 #define LAYOUT_LINE     64
@@ -154,6 +154,7 @@ struct superblock {
     /* What the last survey saw (evict.c). */
     _Atomic uint32_t entries_seen;
     _Atomic uint32_t mean_bytes; /* of an entry; 0 = not known yet */
+    _Atomic uint64_t clear_at_ms; /* boottime of a clear to come; 0 = none */
 };
 #define SUPERBLOCK_BYTES 4096
 

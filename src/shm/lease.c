@@ -37,7 +37,7 @@ static enum lease_result fill_begin_locked(struct zone *zone, struct stripe *str
     if (stub != NULL && kind_of(stub) == STUB_BACKOFF)
         return LEASE_FULL; /* reading L2 is no computing; but there is one stub a key */
     if (stub != NULL) {
-        if (kind_of(stub) == STUB_FILL && !valid_refuses(zone, key->bytes, stub->seq, NULL, 0))
+        if (kind_of(stub) == STUB_FILL && !valid_refuses(zone, key->bytes, stub->seq, NULL))
             return LEASE_HELD;
         stub_remove_locked(zone, stripe, stub); /* its fill would be refused */
     }
@@ -67,7 +67,7 @@ static bool told_absent(struct zone *zone, struct stripe *stripe, const struct t
     const struct stub *stub = stub_find_locked(zone, stripe, key->hash, now_ms);
 
     return stub != NULL && kind_of(stub) == STUB_ABSENT &&
-           !valid_refuses(zone, key->bytes, stub->seq, NULL, 0);
+           !valid_refuses(zone, key->bytes, stub->seq, NULL);
 }
 
 static bool filled(struct zone *zone, struct stripe *stripe, const struct table_key *key,
@@ -131,8 +131,7 @@ static enum table_result fill_end_locked(struct zone *zone, struct stripe *strip
         return TABLE_REJECTED;
     if (stub->timed)
         store_delta(zone, store, (uint32_t)(now_ms - zone->base_ms) - stub->granted_ms);
-    stands = now_ms < stub->deadline_ms &&
-             !valid_refuses(zone, key->bytes, stub->seq, write->tags, write->n_tags);
+    stands = now_ms < stub->deadline_ms && !valid_refuses(zone, key->bytes, stub->seq, write);
     if (stands) {
         index_find(zone, &a, key, &spot, &view);
         store_publish_locked(zone, stripe, store, &spot, stub->seq, now_ms);
@@ -221,7 +220,7 @@ static enum lease_result fill_write_locked(struct zone *zone, struct stripe *str
     struct stub *stub = stub_by_token_locked(zone, stripe, key->hash, lease->token);
 
     if (stub == NULL || kind_of(stub) != STUB_FILL || now_ms >= stub->deadline_ms ||
-        valid_refuses(zone, key->bytes, stub->seq, NULL, 0)) {
+        valid_refuses(zone, key->bytes, stub->seq, NULL)) {
         if (stub != NULL && kind_of(stub) == STUB_FILL)
             stub_remove_locked(zone, stripe, stub);
         return LEASE_HELD;
@@ -332,7 +331,7 @@ static bool write_stands_locked(struct zone *zone, struct stripe *stripe,
     struct stub *stub = stub_by_token_locked(zone, stripe, key->hash, lease->token);
 
     return stub != NULL && is_write(stub) && !stub->touched && now_ms < stub->deadline_ms &&
-           !valid_refuses(zone, key->bytes, lease->seq, write->tags, write->n_tags);
+           !valid_refuses(zone, key->bytes, lease->seq, write);
 }
 
 static void publish_write_locked(struct zone *zone, struct stripe *stripe,

@@ -31,6 +31,8 @@ static inline void look_fill(const struct zone *zone, const struct index_spot *s
     hit->value_len = view->value_len;
     hit->meta_len = view->meta_len;
     hit->flags = view->flags & (uint16_t)~ENTRY_FLAGS_OWN;
+    hit->n_tags = (uint16_t)view->n_tags;
+    hit->accessed = (spot->word & SLOT_FREQ_MASK) != 0;
     hit->first_slab = view->first_slab;
     hit->at = view->at + view->key_at + view->key_len;
 }

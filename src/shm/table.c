@@ -115,6 +115,8 @@ static inline bool find_plain(struct zone *zone, const struct table_key *key, ui
     hit->value_len = value.len;
     hit->meta_len = 0;
     hit->flags = value.flags;
+    hit->n_tags = 0;
+    hit->accessed = (p.word & SLOT_FREQ_MASK) != 0;
     hit->first_slab = LAYOUT_NONE;
     hit->stripe = layout_stripe_of(key->hash);
     hit->at = p.at + ENTRY_HEADER + key->bytes.len;
@@ -258,6 +260,22 @@ enum table_result table_copy(struct zone *zone, const struct table_hit *hit, voi
     return ref_unchanged(zone, hit->stripe, &hit->ref) ? TABLE_HIT : TABLE_OVERTAKEN;
 }
 
+enum table_result table_copy_tags(struct zone *zone, const struct table_hit *hit, size_t key_len,
+                                  uint32_t hashes[TABLE_TAGS_MAX])
+{
+    uint64_t before = key_len + (uint64_t)hit->n_tags * sizeof(uint32_t);
+    struct table_hit tags = *hit;
+
+    if (hit->n_tags == 0)
+        return TABLE_HIT;
+    if (hit->n_tags > TABLE_TAGS_MAX || hit->at < zone->g.slabs + before)
+        return TABLE_OVERTAKEN;
+    tags.at = hit->at - before;
+    tags.meta_len = hit->n_tags * (uint32_t)sizeof(uint32_t);
+    tags.value_len = 0;
+    return table_copy(zone, &tags, hashes, NULL);
+}
+
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
                                     struct table_hit *hit, void *meta, size_t meta_cap, void *value,
                                     size_t value_cap)
@@ -347,7 +365,7 @@ static enum table_result set_locked(struct zone *zone, struct stripe *stripe, st
 
     if (seq == 0)
         seq = zone_seq(zone); /* nothing can have happened since */
-    else if (valid_refuses(zone, store->key->bytes, seq, write->tags, write->n_tags))
+    else if (valid_refuses(zone, store->key->bytes, seq, write))
         return TABLE_REJECTED;
     found = look(zone, &a, store->key, now_ms, &spot, &view);
     if (!ref_holds(zone, stripe, write->expect, &spot, found))

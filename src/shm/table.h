@@ -56,6 +56,8 @@ struct table_hit {
     uint32_t value_len;
     uint32_t meta_len; /* bytes of caller's metadata stored beside the value */
     uint16_t flags;    /* caller's flag bits: TABLE_FLAG_USER and up */
+    uint16_t n_tags;
+    bool accessed; /* somebody has read it before, as far as eviction remembers */
     /* The engine's own: where table_copy() finds the bytes. */
     uint32_t first_slab;
     uint32_t stripe;
@@ -92,6 +94,11 @@ enum table_result table_copy(struct zone *zone, const struct table_hit *hit, voi
  * stripe's. */
 bool table_unchanged(const struct zone *zone, const struct table_hit *hit);
 
+/* Copy the hashes of the entry's tags, hit->n_tags of them, for a store that keeps them. key_len: of
+ * the key that was looked for. TABLE_HIT or TABLE_OVERTAKEN. */
+enum table_result table_copy_tags(struct zone *zone, const struct table_hit *hit, size_t key_len,
+                                  uint32_t hashes[TABLE_TAGS_MAX]);
+
 /* Find and copy under the stripe's lock: cannot be overtaken. Copies only if both lengths fit the
  * given capacities; hit has the lengths either way. HIT, STALE, MISS, BUSY. */
 enum table_result table_read_locked(struct zone *zone, const struct table_key *key, uint64_t now_ms,
@@ -117,6 +124,7 @@ struct table_write {
     struct slice meta;        /* at most TABLE_META_MAX */
     const struct slice *tags; /* n_tags names; borrowed; stored as hashes */
     unsigned n_tags;
+    const uint32_t *tag_hashes; /* instead of names: n_tags of table_copy_tags() */
     uint64_t began_seq;  /* zone_seq() when the operation began; 0 = now */
     uint64_t expires_ms; /* boottime ms; 0 = none */
     uint32_t stale_ms;   /* keep it so long beyond its expiry, for lease_fetch() */

@@ -38,9 +38,9 @@ static inline enum validity valid_entry(const struct zone *zone, const struct en
 }
 
 /* Whether rule 1 forbids to store now what began at that sequence: a clear, a ban that matches the
- * key, or a purge of one of the tags has happened since. Called under the stripe's lock, so that
- * the sweeper cannot retire a ban between this and the publication. */
+ * key, or a purge of one of the write's tags (NULL: none) has happened since. Called under the
+ * stripe's lock, so that the sweeper cannot retire a ban between this and the publication. */
 bool valid_refuses(const struct zone *zone, struct slice key, uint64_t began_seq,
-                   const struct slice *tags, unsigned n_tags);
+                   const struct table_write *write);
 
 #endif

@@ -368,6 +368,20 @@ uint64_t zone_epoch_move(struct zone *zone)
     return seq;
 }
 
+void zone_clear_at(struct zone *zone, uint64_t at_ms)
+{
+    atomic_store_explicit(&zone->sb->clear_at_ms, at_ms, memory_order_relaxed);
+}
+
+bool zone_clear_due(struct zone *zone, uint64_t now_ms)
+{
+    uint64_t at_ms = atomic_load_explicit(&zone->sb->clear_at_ms, memory_order_relaxed);
+
+    return at_ms != 0 && at_ms <= now_ms &&
+           atomic_compare_exchange_strong_explicit(&zone->sb->clear_at_ms, &at_ms, 0,
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
 void zone_mark(struct zone *zone, unsigned bit)
 {
     if ((zone_marks(zone) >> bit & 1) == 0)

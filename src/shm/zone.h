@@ -61,6 +61,11 @@ uint64_t zone_seq(const struct zone *zone);
 uint64_t zone_clear(struct zone *zone);
 uint64_t zone_epoch_move(struct zone *zone);
 
+/* A clear to come, at a boottime; 0 = none. A later call takes an earlier one's place. */
+void zone_clear_at(struct zone *zone, uint64_t at_ms);
+/* Whether it is due: true for one caller, who clears. */
+bool zone_clear_due(struct zone *zone, uint64_t now_ms);
+
 /* A bit that any process has set stays set as long as the zone lives: 0..31, the caller's meaning. */
 void zone_mark(struct zone *zone, unsigned bit);
 uint32_t zone_marks(const struct zone *zone);

@@ -84,6 +84,16 @@ void holding_end(struct worker *worker, uint64_t token)
         forget(holding);
 }
 
+void holding_end_key(struct conn *conn, const struct cache *cache, struct slice key)
+{
+    LIST_EACH_SAFE (node, next, &conn->leases) {
+        struct holding *holding = LIST_ENTRY(node, struct holding, link);
+
+        if (holding->cache == cache && slice_eq(slice_make(holding->key, holding->key_len), key))
+            forget(holding);
+    }
+}
+
 void holding_close(struct conn *conn)
 {
     LIST_EACH_SAFE (node, next, &conn->leases) {

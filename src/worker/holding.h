@@ -21,6 +21,9 @@ int holding_add(struct conn *conn, struct cache *cache, struct slice key, uint64
 /* The lease is being ended by a fill or a fail: nobody has to give it back. */
 void holding_end(struct worker *worker, uint64_t token);
 
+/* The connection stores the key: whatever lease of it it holds is over. */
+void holding_end_key(struct conn *conn, const struct cache *cache, struct slice key);
+
 /* The connection closes: give back what it holds. */
 void holding_close(struct conn *conn);
 

@@ -7,7 +7,6 @@
 #include "worker/crowd.h"
 #include "worker/direct.h"
 #include "worker/listener.h"
-#include "worker/memcached.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -144,7 +143,8 @@ static void on_tick(uv_timer_t *timer)
     direct_drain(worker);
     if (worker->crowd != NULL)
         crowd_tidy(worker->crowd, clock_now_ms());
-    memcached_flush_due(worker);
+    if (worker->caches != NULL)
+        caches_clear_due(worker->caches);
     if (worker->draining)
         conn_drain_all(worker);
     if (worker->draining && worker->n_conns == 0 && !worker->closing) {

@@ -44,7 +44,6 @@ struct worker {
     int signal_fd;
     uv_timer_t tick; /* WORKER_TICK_MS: idle and header time limits, drain */
     unsigned ticks;
-    uint64_t flush_ms[CONFIG_MAX_CACHES]; /* boottime of a flush_all to come; 0 = none */
     struct list subscribers; /* subscribe.c's: connections with telemetry subscriptions */
     uv_timer_t pump;         /* runs while there are any */
     struct event_cursor event_cursor;

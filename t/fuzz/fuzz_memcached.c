@@ -37,8 +37,9 @@ struct stream {
 /* Take one request; false: more is needed, or the connection is closed. */
 static bool take(struct stream *stream, struct buf *out)
 {
+    struct memcached_meta meta;
     struct memcached_request request;
-    enum parse_status status = memcached_parse(stream->input, &limits, &request);
+    enum parse_status status = memcached_parse(stream->input, &limits, &meta, &request);
 
     stream->closed = status == PARSE_TOO_LARGE;
     if (stream->closed)

@@ -1,7 +1,8 @@
 """The memcached text protocol: real clients, and every exchange beside a real memcached."""
 
+import contextlib
+import hashlib
 import os
-import socket
 import subprocess
 import time
 
@@ -9,51 +10,16 @@ import pymemcache.client.base
 import pylibmc
 import pytest
 
-from harness import SLOW, Daemon, RedisServer, end, wait_until
-
-CONFIG = """
-listen = ( {{ address = "unix:{socket}"; }}, {{ address = "127.0.0.1:{port}"; }} );
-caches = ( {{ name = "default"; memory = "32M"; }} );
-workers = 2;
-"""
+from harness import SLOW, wait_until
+from memcached import Memcached, exchange, guarded, serving
 
 
-@pytest.fixture
-def daemon(tmp_path):
-    daemon = Daemon(tmp_path / "d", config=CONFIG)
-    yield daemon
-    daemon.check()
-    daemon.stop()
+@pytest.fixture(params=["memory", "layered"])
+def daemon(request, tmp_path):
+    yield from serving(tmp_path, request.param)
 
 
-class Memcached:
-    """A real memcached on a unix socket."""
-
-    def __init__(self, directory):
-        self.socket = directory / "memcached.sock"
-        self.process = subprocess.Popen(["memcached", "-u", "root", "-s", str(self.socket), "-t", "1"])
-        wait_until(lambda: self.socket.exists(), what="memcached's socket")
-
-    def connect(self):
-        s = socket.socket(socket.AF_UNIX)
-        s.settimeout(30 * SLOW)
-        s.connect(str(self.socket))
-        return s
-
-    def stop(self):
-        end(self.process)
-
-
-def exchange(s, text):
-    """What is answered, up to the answer to a mark that ends it."""
-    s.sendall(text + b"mark\r\n")
-    reply = b""
-    while not reply.endswith(b"ERROR\r\n"):
-        part = s.recv(65536)
-        if not part:
-            return reply + b"(closed)"
-        reply += part
-    return reply[:-len(b"ERROR\r\n")]
+serving_memory = contextlib.contextmanager(lambda tmp_path: serving(tmp_path, "memory"))
 
 
 EXCHANGES = [
@@ -157,10 +123,32 @@ def test_expiry_and_flush_with_a_delay(daemon):
         assert exchange(s, b"set stay 0 0 1\r\nd\r\nget stay\r\n") == b"STORED\r\nVALUE stay 0 1\r\nd\r\nEND\r\n"
 
 
-def test_binary_is_refused_with_words(daemon):
-    with daemon.connect() as s:
-        s.sendall(b"\x80" + b"\0" * 23)
-        assert b"binary protocol" in s.recv(4096) and s.recv(4096) == b""
+def test_tags_stay(tmp_path):
+    """What changes a value keeps its tags: purging one takes the changed value too."""
+    with serving_memory(tmp_path) as daemon, daemon.connect() as s:
+        redis = daemon.client()
+        for command in (b"append k 0 0 1\r\n1", b"prepend k 0 0 1\r\n1", b"incr k 1", b"md k I", b"touch k 100"):
+            redis.execute_command("SET", "k", "5", "TAGS", 2, "a", "b")
+            exchange(s, command + b"\r\n")
+            assert b"VALUE k" in exchange(s, b"get k\r\n"), command
+            redis.execute_command("CACHETASTIC.PURGE", "TAG", "b")
+            assert exchange(s, b"get k\r\n") == b"END\r\n", command
+        redis.execute_command("SET", "k", "5", "TAGS", 1, "a")
+        assert redis.append("k", "0") == 2 and redis.incr("k") == 51
+        redis.execute_command("CACHETASTIC.PURGE", "TAG", "a")
+        assert redis.get("k") is None
+
+
+def test_delayed_flush_outlives_its_worker(tmp_path):
+    with serving_memory(tmp_path) as daemon:
+        with daemon.connect() as s:
+            exchange(s, b"set k 0 0 1\r\na\r\nflush_all 2\r\n")
+        for pid in daemon.worker_pids():
+            os.kill(pid, 9)
+        wait_until(daemon.serves, 15, what="new workers")
+        with daemon.connect() as s:
+            assert b"VALUE k" in exchange(s, b"get k\r\n")
+            wait_until(lambda: exchange(s, b"get k\r\n") == b"END\r\n", what="the flush")
 
 
 def test_pymemcache(daemon):
@@ -222,44 +210,21 @@ def test_php_memcached(daemon):
     assert result.stdout == "ok\n", result
 
 
-def test_redis_behind(tmp_path):
-    """A cache with Redis behind it is not served; the first one in memory alone is, or the refusal says what is missing."""
-    server = RedisServer(tmp_path / "redis")
-    layered = CONFIG.replace("workers", 'redis = {{ server = "%s"; }}; workers' % server.address)
-    memory = layered.replace(
-        '"32M"; }} );', '"32M"; }}, {{ name = "m"; memory = "8M"; backend = "memory"; }} );')
-    for config, expected in ((layered, b"caches.backend"), (memory, b"STORED\r\n")):
-        daemon = Daemon(tmp_path / str(len(config)), config=config)
-        with daemon.connect() as s:
-            s.sendall(b"set k 0 0 1\r\na\r\n")
-            assert expected in s.recv(4096)
-        daemon.stop()
-    assert server.client().keys() == []
-    server.stop()
-
-
-def test_users(tmp_path):
-    config = CONFIG + """
+USERS = """
 users = ( {{ name = "ada"; password_sha256 = "%s"; rights = [ "*:read", "*:write" ]; }} );
-"""
-    import hashlib
-    daemon = Daemon(tmp_path / "d", config=config % hashlib.sha256(b"secret").hexdigest(), start=False)
-    text = (daemon.directory / "cachetastic.conf").read_text()
-    result = subprocess.run([daemon.argv[0], *daemon.argv[1:], "-t"], capture_output=True, text=True)
-    if result.returncode != 0:
-        raise AssertionError(result.stderr + text)
-    daemon.process = subprocess.Popen(daemon.argv, stdout=subprocess.DEVNULL, stderr=open(daemon.log, "ab"))
+""" % hashlib.sha256(b"secret").hexdigest()
 
-    def connected():
-        try:
-            return daemon.connect()
-        except OSError:
-            return None
 
-    with wait_until(connected, 15) as s:
+@pytest.fixture
+def locked(tmp_path):
+    yield from guarded(tmp_path, USERS)
+
+
+def test_users(locked):
+    with locked.connect() as s:
         assert exchange(s, b"get k\r\n") == b"CLIENT_ERROR unauthenticated\r\n"
+        assert exchange(s, b"mg k\r\n") == b"CLIENT_ERROR unauthenticated\r\n"
         assert exchange(s, b"set auth 0 0 9\r\nada wrong\r\n") == b"CLIENT_ERROR authentication failure\r\n"
         assert exchange(s, b"set auth 0 0 10\r\nada secret\r\n") == b"STORED\r\n"
         assert exchange(s, b"set k 0 0 1\r\na\r\nget k\r\n") == b"STORED\r\nVALUE k 0 1\r\na\r\nEND\r\n"
         assert b"users.rights" in exchange(s, b"flush_all\r\n")
-    daemon.stop()

@@ -7,11 +7,12 @@
 #include <string.h>
 
 static const struct memcached_limits limits = {.line_bytes = 2048, .value_bytes = 100};
+static struct memcached_meta meta;
 static struct memcached_request request;
 
 static enum parse_status parse(const char *text, size_t len)
 {
-    return memcached_parse(slice_make(text, len), &limits, &request);
+    return memcached_parse(slice_make(text, len), &limits, &meta, &request);
 }
 
 /* Whole, and then every beginning of it, each at the end of a page: MORE, and nothing read beyond.
@@ -206,6 +207,64 @@ START_TEST(value_lines)
 }
 END_TEST
 
+START_TEST(meta_commands)
+{
+    check_parses("mg k v O12 N30 R-1 A500\r\nmg", 25);
+    ck_assert_int_eq(request.verb, MEMCACHED_META_GET);
+    expect_key("k");
+    ck_assert_str_eq(meta.order, "vONRA");
+    ck_assert(memcached_sent(&meta, 'v') && !memcached_sent(&meta, 'V'));
+    ck_assert(slice_eq(meta.opaque, SLICE_LIT("12")));
+    ck_assert_int_eq(meta.vivify, 30);
+    ck_assert_int_eq(meta.recache, -1);
+    ck_assert_uint_eq(meta.wait_ms, 500);
+    check_parses("ms k 3 F7 C18446744073709551615 MA T-1\r\nabc\r\n", 45);
+    ck_assert(slice_eq(request.value, SLICE_LIT("abc")));
+    ck_assert_uint_eq(meta.client_flags, 7);
+    ck_assert_uint_eq(meta.unique, UINT64_MAX);
+    ck_assert_int_eq(meta.mode, 'A');
+    ck_assert_int_eq(meta.ttl, -1);
+    check_parses("ma k D5 J6 M-\r\n", 15);
+    ck_assert(meta.delta == 5 && meta.initial == 6 && meta.mode == '-');
+    check_parses("mn\r\n", 4);
+    ck_assert_int_eq(request.verb, MEMCACHED_META_NOOP);
+}
+END_TEST
+
+START_TEST(meta_keys_in_base64)
+{
+    struct buf out = {0};
+    int status = ERR_NOMEM;
+
+    check_parses("mg AAEC b k\r\n", 13);
+    ck_assert(slice_eq(request.keys, SLICE_LIT("\0\1\2")));
+    ck_assert(memcached_meta_repeat(&out, &meta, 'k', &status));
+    ck_assert_int_eq(status, ERR_OK);
+    ck_assert(!memcached_meta_repeat(&out, &meta, 'b', &status));
+    ck_assert(slice_eq(buf_slice(&out), SLICE_LIT(" kAAEC b")));
+    buf_fini(&out);
+    check_refuses("mg AAE b\r\n", "CLIENT_ERROR error decoding key");
+    check_refuses("mg A=== b\r\n", "CLIENT_ERROR error decoding key");
+}
+END_TEST
+
+START_TEST(meta_mistakes)
+{
+    check_refuses("mg k v v\r\n", "CLIENT_ERROR duplicate flag");
+    check_refuses("mg k @\r\n", "CLIENT_ERROR invalid flag");
+    check_refuses("md k @\r\n", "CLIENT_ERROR invalid or duplicate flag");
+    check_refuses("mg k O12345678901234567890123456789012\r\n",
+                  "CLIENT_ERROR opaque token too long");
+    check_refuses("mg k T\r\n", "CLIENT_ERROR bad token in command line format");
+    check_refuses("ma k Mx\r\n", MEMCACHED_BAD_MODE);
+    /* The value goes with a command that is refused. */
+    check_refuses("ms k 3 @\r\nabc\r\n", "CLIENT_ERROR invalid flag");
+    ck_assert_uint_eq(request.skip, 5);
+    check_refuses("ms k 101\r\n", "SERVER_ERROR object too large for cache");
+    ck_assert_uint_eq(request.skip, 103);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memcached");
@@ -223,6 +282,9 @@ int main(void)
     tcase_add_test(tcase, a_line_has_a_limit);
     tcase_add_test(tcase, expiries);
     tcase_add_test(tcase, value_lines);
+    tcase_add_test(tcase, meta_commands);
+    tcase_add_test(tcase, meta_keys_in_base64);
+    tcase_add_test(tcase, meta_mistakes);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

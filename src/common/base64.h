@@ -1,6 +1,7 @@
-/* Base64 with padding (RFC 4648, section 4): for keys that are not UTF-8 in JSON messages. */
-#ifndef REDIS_BASE64_H
-#define REDIS_BASE64_H
+/* Base64 with padding (RFC 4648, section 4): for keys that are not UTF-8 in JSON messages, and for
+ * memcached's binary keys. */
+#ifndef COMMON_BASE64_H
+#define COMMON_BASE64_H
 
 #include "common/err.h"
 #include "common/slice.h"
