@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -262,6 +263,13 @@ int wire_call(struct wire *wire, int argc, const struct slice *argv, struct resp
         return err_set(msg, rc, "no memory for the command");
     rc = wire_send(wire, msg);
     return rc == ERR_OK ? wire_receive(wire, 0, reply, msg) : rc;
+}
+
+bool wire_readable(const struct wire *wire, int wait_ms)
+{
+    struct pollfd ready = {.fd = wire->fd, .events = POLLIN};
+
+    return buf_len(&wire->in) > wire->taken || poll(&ready, 1, wait_ms) > 0;
 }
 
 bool wire_hung_up(const struct wire *wire)

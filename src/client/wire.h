@@ -47,6 +47,9 @@ int wire_receive(struct wire *wire, uint64_t wait_ms, struct resp_value *reply,
 int wire_call(struct wire *wire, int argc, const struct slice *argv, struct resp_value *reply,
               struct errmsg *msg) MUST_CHECK;
 
+/* Whether something has come, or comes within wait_ms: for messages that nobody asked for. */
+bool wire_readable(const struct wire *wire, int wait_ms);
+
 /* Whether the other side has closed a connection on which nothing is under way. A system call. */
 bool wire_hung_up(const struct wire *wire);
 

@@ -1,8 +1,9 @@
 /* cachetasticctl: the daemon's cache and figures from a shell. */
 #include <config.h>
 
-#include "client/wire.h"
+#include "common/buf.h"
 #include "common/units.h"
+#include "ctl/ctl.h"
 #include "ctl/show.h"
 
 #include <errno.h>
@@ -10,22 +11,14 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LOCAL_SOCKET  "run/cachetastic.sock"
 #define SYSTEM_SOCKET LOCALSTATEDIR "/run/cachetastic/cachetastic.sock"
 #define TIMEOUT_MS    30000
-
-/* Exit status. */
-enum { STATUS_OK = 0, STATUS_MISS = 1, STATUS_ERROR = 2 };
-
-struct ctl {
-    const char *socket, *address, *cache, *ttl, *tag;
-    uint64_t timeout_ms;
-    bool json;
-    struct wire wire;
-    struct resp_value reply;
-};
+#define WATCH_MS      1000
+#define PASSWORD_MAX  512
 
 static const char usage_text[] =
     "Usage: cachetasticctl [OPTION]... COMMAND [ARGUMENT]...\n"
@@ -39,12 +32,17 @@ static const char usage_text[] =
     "  stats                   figures of all caches, or with -c of one\n"
     "  reset                   begin counting at zero\n"
     "  check                   validate the shared memory\n"
+    "  top [N]                 the N (10) keys read most now, and the largest entries\n"
     "  ping                    see whether the daemon answers\n"
     "\n"
     "  -c, --cache NAME        the named cache (default: the one the socket serves)\n"
     "  -s, --socket PATH       the daemon's unix socket\n"
     "  -h, --host HOST:PORT    the daemon's RESP port, instead of a unix socket\n"
     "      --ttl TIME          put: expire after 10s, 500ms, 5m, ... (default: never)\n"
+    "      --watch TIME        top: count reads for so long (default: 1s)\n"
+    "  -u, --user NAME         log in as this user (default: default)\n"
+    "      --password-file F   with the password on the first line of F; otherwise with\n"
+    "                          what CACHETASTIC_PASSWORD in the environment says\n"
     "      --timeout TIME      wait so long for an answer; 0: for ever (default: 30s)\n"
     "      --json              print JSON\n"
     "  -V, --version           print the version\n"
@@ -52,10 +50,7 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0 done, 1 the key is not there, 2 an error.\n";
 
-static int fail(const char *fmt, ...) PRINTF_LIKE(1, 2);
-
-/* Say what is wrong on standard error. Returns the exit status. */
-static int fail(const char *fmt, ...)
+int fail(const char *fmt, ...)
 {
     va_list args;
 
@@ -67,8 +62,7 @@ static int fail(const char *fmt, ...)
     return STATUS_ERROR;
 }
 
-/* Send a command; its reply is in ctl->reply. Anything but STATUS_OK was said. */
-static int call(struct ctl *ctl, int argc, const struct slice *argv)
+int call(struct ctl *ctl, int argc, const struct slice *argv)
 {
     struct errmsg msg = {.text = ""};
     int rc;
@@ -82,8 +76,7 @@ static int call(struct ctl *ctl, int argc, const struct slice *argv)
     return STATUS_OK;
 }
 
-/* Of a reply of an unexpected type. */
-static int confused(void)
+int confused(void)
 {
     return fail("the daemon gave an answer of another kind than expected: is it cachetastic?");
 }
@@ -109,6 +102,40 @@ static int open_client(struct ctl *ctl)
     return fail("%s", msg.text);
 }
 
+/* The first line of the file. */
+static int read_password(const char *path, char *password)
+{
+    FILE *file = fopen(path, "re");
+    bool read = file != NULL && fgets(password, PASSWORD_MAX, file) != NULL;
+
+    if (!read)
+        fail("%s: %s", path, file == NULL ? strerror(errno) : "there is no password in it");
+    if (file != NULL)
+        fclose(file);
+    password[strcspn(password, "\r\n")] = '\0';
+    return read ? STATUS_OK : STATUS_ERROR;
+}
+
+/* Where a password is given; a socket may trust its peer without one. */
+static int log_in(struct ctl *ctl)
+{
+    const char *word = getenv("CACHETASTIC_PASSWORD");
+    char password[PASSWORD_MAX] = "";
+    struct slice argv[3] = {SLICE_LIT("AUTH"), slice_cstr(ctl->user != NULL ? ctl->user : "default")};
+
+    if (ctl->password_file != NULL) {
+        if (read_password(ctl->password_file, password) != STATUS_OK)
+            return STATUS_ERROR;
+        word = password;
+    }
+    if (word == NULL)
+        return ctl->user == NULL ? STATUS_OK
+                                 : fail("--user needs a password: --password-file, or "
+                                        "CACHETASTIC_PASSWORD in the environment");
+    argv[2] = slice_cstr(word);
+    return call(ctl, 3, argv);
+}
+
 static int use_cache(struct ctl *ctl, const char *name)
 {
     const struct slice argv[] = {SLICE_LIT("CACHETASTIC.USE"), slice_cstr(name)};
@@ -116,8 +143,7 @@ static int use_cache(struct ctl *ctl, const char *name)
     return call(ctl, 2, argv);
 }
 
-/* Print and free a JSON text; NULL is a lack of memory. */
-static int print_json(json_t *json)
+int print_json(json_t *json)
 {
     int rc = json == NULL ? -1 : json_dumpf(json, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
 
@@ -429,7 +455,7 @@ static const struct command commands[] = {
     {"delete", 1, 1, true, cmd_delete}, {"clear", 0, 0, true, cmd_clear},
     {"purge", 0, 1, true, cmd_purge},   {"stats", 0, 0, false, cmd_stats},
     {"reset", 0, 0, false, cmd_reset},  {"check", 0, 0, false, cmd_check},
-    {"ping", 0, 0, true, cmd_ping},
+    {"ping", 0, 0, true, cmd_ping},     {"top", 0, 1, true, cmd_top},
 };
 
 static const struct command *find_command(const char *name)
@@ -456,6 +482,8 @@ static int run(struct ctl *ctl, int argc, char **args)
         return fail("%s takes %s arguments; see --help", command->name,
                     argc < command->min ? "more" : "fewer");
     status = open_client(ctl);
+    if (status == STATUS_OK)
+        status = log_in(ctl);
     if (status == STATUS_OK && ctl->cache != NULL && command->use)
         status = use_cache(ctl, ctl->cache);
     if (status == STATUS_OK)
@@ -465,14 +493,16 @@ static int run(struct ctl *ctl, int argc, char **args)
     return status;
 }
 
-enum { OPT_TTL = 256, OPT_TAG, OPT_TIMEOUT, OPT_JSON, OPT_HELP };
+enum { OPT_TTL = 256, OPT_TAG, OPT_TIMEOUT, OPT_JSON, OPT_HELP, OPT_WATCH, OPT_PASSWORD };
 
 static const struct option options[] = {
     {"cache", required_argument, NULL, 'c'},   {"socket", required_argument, NULL, 's'},
     {"host", required_argument, NULL, 'h'},    {"ttl", required_argument, NULL, OPT_TTL},
     {"tag", required_argument, NULL, OPT_TAG}, {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"json", no_argument, NULL, OPT_JSON},     {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, OPT_HELP},     {0},
+    {"help", no_argument, NULL, OPT_HELP},     {"watch", required_argument, NULL, OPT_WATCH},
+    {"user", required_argument, NULL, 'u'},    {"password-file", required_argument, NULL, OPT_PASSWORD},
+    {0},
 };
 
 /* One option; -1: go on, otherwise exit with this. */
@@ -498,6 +528,16 @@ static int take_option(struct ctl *ctl, int option)
         if (units_parse_time(optarg, &ctl->timeout_ms) == ERR_OK)
             return -1;
         return fail("--timeout takes a time like 10s or 500ms, not %s", optarg);
+    case OPT_WATCH:
+        if (units_parse_time(optarg, &ctl->watch_ms) == ERR_OK)
+            return -1;
+        return fail("--watch takes a time like 10s or 500ms, not %s", optarg);
+    case 'u':
+        ctl->user = optarg;
+        return -1;
+    case OPT_PASSWORD:
+        ctl->password_file = optarg;
+        return -1;
     case OPT_JSON:
         ctl->json = true;
         return -1;
@@ -514,11 +554,11 @@ static int take_option(struct ctl *ctl, int option)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = {.timeout_ms = TIMEOUT_MS, .wire.fd = -1};
+    struct ctl ctl = {.timeout_ms = TIMEOUT_MS, .watch_ms = WATCH_MS, .wire.fd = -1};
     int status = -1;
     int option;
 
-    while (status < 0 && (option = getopt_long(argc, argv, "c:s:h:V", options, NULL)) != -1)
+    while (status < 0 && (option = getopt_long(argc, argv, "c:s:h:u:V", options, NULL)) != -1)
         status = take_option(&ctl, option);
     if (status < 0)
         status = run(&ctl, argc - optind, argv + optind);

@@ -622,6 +622,7 @@ static size_t copy_chain_locked(struct zone *zone, struct stripe *stripe, uint64
                 continue;
             r = (struct walk_record *)(void *)(zone->walk_buf + used - record_bytes(key.len));
             look_fill(zone, &spot, &view, &r->hit);
+            r->hit.reads = (uint8_t)index_freq(spot.word);
             r->hit.ref.bucket = (uint64_t)((const char *)spot.head - zone->base);
             r->hit.ref.version = version;
             r->hit.ref.shrinks = index_shrinks(atomic_load(layout_table(zone, stripe)));

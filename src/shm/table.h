@@ -58,6 +58,7 @@ struct table_hit {
     uint16_t flags;    /* caller's flag bits: TABLE_FLAG_USER and up */
     uint16_t n_tags;
     bool accessed; /* somebody has read it before, as far as eviction remembers */
+    uint8_t reads;     /* of a walk: how often it was read since eviction last looked at it; 7 = or more */
     /* The engine's own: where table_copy() finds the bytes. */
     uint32_t first_slab;
     uint32_t stripe;

@@ -27,6 +27,7 @@ static const struct command table[] = {
     {"CACHETASTIC.ATTACH", -1, L | NO_MULTI, 0, 0, 0, cmd_attach},
     {"CACHETASTIC.CHECK", 1, A | MAINTAINS | NO_MULTI, 0, 0, 0, cmd_check},
     {"CACHETASTIC.CLEAR", 1, A | PURGES, 0, 0, 0, cmd_clear},
+    {"CACHETASTIC.ENTRIES", -2, A | R, 0, 0, 0, cmd_entries},
     {"CACHETASTIC.FAIL", -3, W | NO_MULTI, 1, 1, 1, cmd_fail},
     {"CACHETASTIC.FETCH", -2, R | W | NO_MULTI, 1, 1, 1, cmd_fetch},
     {"CACHETASTIC.FILL", -4, W | NO_MULTI, 1, 1, 1, cmd_fill},

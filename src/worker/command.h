@@ -281,6 +281,7 @@ HANDLER(setrange);
 HANDLER(getrange);
 HANDLER(incrbyfloat);
 /* command_scan.c */
+HANDLER(entries);
 HANDLER(scan);
 HANDLER(keys);
 HANDLER(randomkey);

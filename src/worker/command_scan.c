@@ -26,23 +26,38 @@ struct found {
     const struct resp_session *session;
     struct slice pattern; /* data NULL: every key */
     bool none;            /* TYPE of something that no key here is */
-    struct buf keys;      /* bulk strings */
+    bool figures;         /* an array for each: the key, reads, bytes, ms to live */
+    uint64_t now_ms;
+    struct buf keys;      /* bulk strings, or those arrays */
     size_t n;             /* of them */
     size_t seen;          /* entries, of this keyspace or not */
     int status;
 };
+
+/* What CACHETASTIC.ENTRIES says of one. */
+static int add_figures(struct found *found, struct slice key, const struct table_hit *hit)
+{
+    int64_t left = hit->expires_ms == 0              ? -1
+                   : hit->expires_ms > found->now_ms ? (int64_t)(hit->expires_ms - found->now_ms)
+                                                     : 0;
+
+    if (resp_array(&found->keys, 4) != ERR_OK || resp_bulk(&found->keys, key) != ERR_OK ||
+        resp_integer(&found->keys, hit->reads) != ERR_OK ||
+        resp_integer(&found->keys, (int64_t)hit->value_len) != ERR_OK)
+        return ERR_NOMEM;
+    return resp_integer(&found->keys, left);
+}
 
 static void take_key(void *arg, struct slice stored, const struct table_hit *hit)
 {
     struct found *found = arg;
     struct slice key;
 
-    (void)hit;
     found->seen++;
     if (found->none || !keyspace_leave(found->session, stored, &key) ||
         (found->pattern.data != NULL && !glob_match(found->pattern, key)))
         return;
-    if (resp_bulk(&found->keys, key) == ERR_OK)
+    if ((found->figures ? add_figures(found, key, hit) : resp_bulk(&found->keys, key)) == ERR_OK)
         found->n++;
     else
         found->status = ERR_NOMEM;
@@ -120,12 +135,12 @@ static void reply_scan(struct call *call, uint64_t cursor, const struct found *f
     reply_found(call->out, found);
 }
 
-void cmd_scan(struct call *call)
+static void scan(struct call *call, bool figures)
 {
     struct zone *zone = cache_zone(call->cache);
-    struct found found = {.session = call->session};
-    struct scan_options options;
     uint64_t now_ms = clock_now_ms();
+    struct found found = {.session = call->session, .figures = figures, .now_ms = now_ms};
+    struct scan_options options;
     uint64_t cursor;
     bool busy = false;
 
@@ -141,6 +156,17 @@ void cmd_scan(struct call *call)
     else
         reply_scan(call, cursor, &found);
     buf_fini(&found.keys);
+}
+
+void cmd_scan(struct call *call)
+{
+    scan(call, false);
+}
+
+/* What shared memory holds of the cache, whatever is behind it: as SCAN, with figures. */
+void cmd_entries(struct call *call)
+{
+    scan(call, true);
 }
 
 /* ---- a walk over everything, some chains a turn ---- */

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import subprocess
 
 import pytest
 import redis
@@ -141,3 +142,40 @@ def test_dump_config_masks(daemon):
     text = subprocess.run([str(DAEMON), "-c", str(daemon.directory / "cachetastic.conf"), "--dump-config"],
                           capture_output=True, text=True, check=True).stdout
     assert digest(SECRET) not in text and "password of default is set" in text
+
+
+def test_cachetasticctl_logs_in(daemon, tmp_path):
+    from harness import CTL
+
+    def ctl(*args, password=None):
+        environment = {**os.environ, "CACHETASTIC_PASSWORD": password} if password else None
+        return subprocess.run([str(CTL), "-s", str(daemon.directory / "closed.sock"), *args], capture_output=True,
+                              env=environment)
+    refused = ctl("get", "k")
+    assert refused.returncode == 2 and b"Authentication required" in refused.stderr
+    assert ctl("put", "k", "v", password=SECRET).returncode == 0
+    assert ctl("get", "k", password=SECRET).stdout == b"v"
+    assert b"WRONGPASS" in ctl("get", "k", password="wrong").stderr
+    (tmp_path / "secret").write_text(READER + "\nnot this\n")
+    as_reader = ("--user", "reader", "--password-file", str(tmp_path / "secret"))
+    assert ctl(*as_reader, "get", "k").stdout == b"v"
+    assert b"no permissions" in ctl(*as_reader, "put", "k", "w").stderr
+    assert b"--user needs a password" in ctl("--user", "reader", "get", "k").stderr
+    assert b"secret2" in ctl("--password-file", str(tmp_path / "secret2"), "get", "k").stderr
+
+
+def test_libcachetastic_logs_in(daemon):
+    from test_direct import MISS, OK, Handle
+    denied = -7
+    socket = daemon.directory / "closed.sock"
+    handle = Handle(socket, password=SECRET.encode())
+    assert handle.put(b"k", b"v") == OK and handle.get(b"k") == (OK, b"v")
+    handle.close()
+    handle = Handle(socket, user=b"reader", password=READER.encode())
+    assert handle.get(b"k") == (OK, b"v") and handle.put(b"k", b"w") == denied and "write" in handle.error()
+    assert handle.get(b"none")[0] == MISS
+    handle.close()
+    for wrong in ({}, {"password": b"wrong"}, {"user": b"nobody", "password": SECRET.encode()}):
+        handle = Handle(socket, **wrong)
+        assert handle.get(b"k")[0] == denied, handle.error()
+        handle.close()

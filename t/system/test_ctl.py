@@ -150,3 +150,48 @@ def test_an_answer_that_cannot_be_written_is_an_error(daemon):
     with open("/dev/full", "wb") as full:
         result = subprocess.run([str(CTL), "-s", str(daemon.socket), "ping"], stdout=full, stderr=subprocess.PIPE)
     assert result.returncode == 2 and b"write" in result.stderr
+
+
+def test_top(daemon):
+    client = daemon.client()
+    for i in range(200):
+        client.set(f"k{i}", b"x" * (10 + i))
+    client.set("large", b"y" * 100000, px=600000)
+    client.set(b"odd\n\xff", b"z" * 50000)
+    over = threading.Event()
+
+    def read():
+        while not over.wait(0.001):
+            daemon_client.get("k7")
+            daemon_client.get("k7")
+            daemon_client.get("k8")
+    daemon_client = daemon.client()
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        top = answer(daemon.ctl("--json", "--watch", "500ms", "top", "3"))
+        text = daemon.ctl("--watch", "300ms", "top", "2").stdout.decode(errors="replace")
+    finally:
+        over.set()
+        reader.join()
+    assert [entry["key"] for entry in top["hottest"]][:2] == ["k7", "k8"]
+    assert top["hottest"][0]["reads_a_second"] > top["hottest"][1]["reads_a_second"] > 0
+    assert top["hottest"][0]["bytes"] == 17 and top["hottest"][0]["reads_kept"] == 7
+    assert top["hottest"][0]["expires_in_ms"] == -1
+    assert [entry["bytes"] for entry in top["largest"]] == [100000, 50000, 209]
+    assert 0 < top["largest"][0]["expires_in_ms"] <= 600000
+    assert "key" not in top["largest"][1]  # not UTF-8
+    assert "read most" in text and "odd\\x0a" in text and " k7\n" in text
+    assert len(text.splitlines()) == 2 * (2 + 2) + 1
+    assert run("-s", str(daemon.socket), "top", "0").returncode == 2
+    # What is in shared memory without anybody watching.
+    assert answer(daemon.ctl("--json", "--watch", "0", "top", "1"))["hottest"][0]["reads_kept"] == 7
+
+
+def test_top_of_one_cache(daemons):
+    daemon = daemons(config='listen = ( {{ address = "unix:{socket}"; }} ); workers = 1;\n'
+                            'caches = ( {{ name = "default"; memory = "8M"; }}, {{ name = "other"; memory = "8M"; }} );\n')
+    daemon.client().set("here", "v")
+    daemon.cache("other").set("there", "v")
+    assert [e["key"] for e in answer(daemon.ctl("--json", "--watch", "10ms", "-c", "other", "top"))["largest"]] == ["there"]
+    assert [e["key"] for e in answer(daemon.ctl("--json", "--watch", "10ms", "top"))["largest"]] == ["here"]
