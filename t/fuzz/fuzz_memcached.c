@@ -2,7 +2,7 @@
  * only. The first byte is the pieces' size. */
 #include "fuzz.h"
 
-#include "proto/memcached.h"
+#include "proto/memcached_binary.h"
 
 static const struct memcached_limits limits = {.line_bytes = 512, .value_bytes = 1024};
 
@@ -27,6 +27,24 @@ static int append_request(struct buf *out, const struct memcached_request *reque
     return rc == ERR_OK ? resp_bulk(out, request->value) : rc;
 }
 
+static int append_binary(struct buf *out, const struct memcached_binary *binary)
+{
+    return buf_printf(out, "%u %d %d %d %u %llu %llu", binary->opcode, binary->quiet, binary->create,
+                      (int)binary->error, binary->opaque, (unsigned long long)binary->unique,
+                      (unsigned long long)binary->initial);
+}
+
+static int append_meta(struct buf *out, const struct memcached_meta *meta)
+{
+    int status = ERR_OK;
+
+    for (const char *flag = meta->order; *flag != '\0' && status == ERR_OK; flag++)
+        if (!memcached_meta_repeat(out, meta, *flag, &status))
+            status = buf_append(out, flag, 1);
+    FUZZ_REQUIRE(meta->opaque.len <= MEMCACHED_OPAQUE_MAX);
+    return status;
+}
+
 /* A connection's input: what has come and is not taken yet. */
 struct stream {
     struct slice input;
@@ -39,15 +57,28 @@ static bool take(struct stream *stream, struct buf *out)
 {
     struct memcached_meta meta;
     struct memcached_request request;
-    enum parse_status status = memcached_parse(stream->input, &limits, &meta, &request);
+    struct memcached_binary binary;
+    bool is_binary = (unsigned char)*stream->input.data == BINARY_MAGIC;
+    enum parse_status status =
+        is_binary ? memcached_binary_parse(stream->input, &limits, &binary, &request)
+                  : memcached_parse(stream->input, &limits, &meta, &request);
 
-    stream->closed = status == PARSE_TOO_LARGE;
+    stream->closed = status == PARSE_TOO_LARGE || status == PARSE_INVALID;
+    if (is_binary && status != PARSE_MORE)
+        FUZZ_REQUIRE(append_binary(out, &binary) == ERR_OK);
+    if (is_binary && stream->closed)
+        return false;
+    if (status == PARSE_OK && request.verb >= MEMCACHED_META_GET &&
+        request.verb < MEMCACHED_META_NOOP && !is_binary)
+        FUZZ_REQUIRE(append_meta(out, &meta) == ERR_OK);
     if (stream->closed)
         FUZZ_REQUIRE(request.error != NULL && buf_printf(out, "%s", request.error) == ERR_OK);
     if (status != PARSE_OK)
         return false;
     FUZZ_REQUIRE(request.used > 0 && request.used <= stream->input.len);
-    require_inside(request.keys, stream->input);
+    if (is_binary || (request.error == NULL &&
+                      (request.verb < MEMCACHED_META_GET || !memcached_sent(&meta, 'b'))))
+        require_inside(request.keys, stream->input);
     require_inside(request.value, stream->input);
     require_inside(request.argument, stream->input);
     FUZZ_REQUIRE(append_request(out, &request) == ERR_OK);
