@@ -410,3 +410,40 @@ uint64_t memcached_expiry(int64_t exptime, uint64_t now_ms)
         return (uint64_t)exptime > UINT64_MAX / 1000 ? 0 : 1;
     return (uint64_t)exptime * 1000;
 }
+
+/* Of a line that is a get: all of its keys, or the one of mg. */
+static size_t peek_line(struct slice line, struct slice *keys, size_t max)
+{
+    struct slice name;
+    size_t n = 0;
+
+    if (line.len > 0 && line.data[line.len - 1] == '\r')
+        line.len--;
+    if (!memcached_key(&line, &name))
+        return 0;
+    if (slice_eq(name, SLICE_LIT("mg")))
+        return memcached_key(&line, &keys[0]);
+    if (!slice_eq(name, SLICE_LIT("get")) && !slice_eq(name, SLICE_LIT("gets")))
+        return 0;
+    while (n < max && memcached_key(&line, &keys[n]))
+        n++;
+    return n;
+}
+
+size_t memcached_peek_keys(struct slice input, struct slice *keys, size_t max)
+{
+    size_t n = 0;
+
+    while (n < max && input.len > 0) {
+        const char *newline = memchr(input.data, '\n', input.len);
+        size_t len = newline == NULL ? input.len : (size_t)(newline - input.data);
+        size_t more =
+            newline == NULL ? 0 : peek_line(slice_make(input.data, len), keys + n, max - n);
+
+        if (more == 0)
+            break;
+        n += more;
+        input = slice_make(newline + 1, input.len - len - 1);
+    }
+    return n;
+}

@@ -69,6 +69,11 @@ enum parse_status memcached_parse(struct slice input, const struct memcached_lim
 /* A decimal number without a sign, within 64 bits. */
 bool memcached_number(struct slice text, uint64_t *value);
 
+/* The keys of the gets that input begins with (text and mg), at most max of them;
+ * stops at anything else. A guess made before the requests are parsed: it checks nothing but that
+ * each key lies in input, and takes nothing. */
+size_t memcached_peek_keys(struct slice input, struct slice *keys, size_t max);
+
 /* Take the next key of a get; false: there is none. */
 bool memcached_key(struct slice *keys, struct slice *key);
 

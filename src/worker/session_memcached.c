@@ -142,9 +142,21 @@ static enum session_result memcached_input(struct conn *conn)
     return result;
 }
 
+static size_t memcached_peek(struct conn *conn, struct cache **cache, struct slice *keys,
+                             size_t max)
+{
+    const struct memcached_session *session = conn->session;
+
+    if (session->skip > 0)
+        return 0;
+    *cache = session->cache;
+    return memcached_peek_keys(buf_slice(&conn->in), keys, max);
+}
+
 const struct session_ops session_memcached = {
     .name = "memcached",
     .open = memcached_open,
     .input = memcached_input,
+    .peek = memcached_peek,
     .close = memcached_close,
 };

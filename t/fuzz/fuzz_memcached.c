@@ -29,9 +29,9 @@ static int append_request(struct buf *out, const struct memcached_request *reque
 
 static int append_binary(struct buf *out, const struct memcached_binary *binary)
 {
-    return buf_printf(out, "%u %d %d %d %u %llu %llu", binary->opcode, binary->quiet, binary->create,
-                      (int)binary->error, binary->opaque, (unsigned long long)binary->unique,
-                      (unsigned long long)binary->initial);
+    return buf_printf(out, "%u %d %d %d %u %llu %llu", binary->opcode, binary->quiet,
+                      binary->create, (int)binary->error, binary->opaque,
+                      (unsigned long long)binary->unique, (unsigned long long)binary->initial);
 }
 
 static int append_meta(struct buf *out, const struct memcached_meta *meta)

@@ -3,8 +3,10 @@
  * the zone inconsistent. */
 #include "fuzz.h"
 
+#include "common/clock.h"
 #include "common/config.h"
 #include "shm/check.h"
+#include "shm/sweep.h"
 #include "worker/conn.h"
 
 #include <string.h>
@@ -13,7 +15,9 @@
 #include <unistd.h>
 
 #define SLOTS       8
+#define SWEEP_EVERY 4
 #define CHECK_EVERY 500 /* inputs between two validations of the zone */
+#define TURNS_IDLE  1000
 #define TURNS_MAX   100000
 
 static struct config *config;
@@ -71,6 +75,14 @@ static void setup(void)
     FUZZ_REQUIRE(caches_open(&heritage, &worker->loop, 0, &worker->caches, &msg) == ERR_OK);
 }
 
+/* The master's part: without it the ring of bans fills, and a purge waits for ever. */
+static void sweep(void)
+{
+    struct sweep_budget budget = {.unlinks = 4096, .ns = 2000000};
+
+    (void)sweep_tick(heritage.zones[0], clock_now_ms(), budget);
+}
+
 static void validate(void)
 {
     struct check_report report = {0};
@@ -114,6 +126,8 @@ static void talk(const struct config_listener *listener, const uint8_t *data, si
     shutdown(fds[1], SHUT_WR);
     while (worker->n_conns > 0) {
         FUZZ_REQUIRE(turns++ < TURNS_MAX); /* a connection that nothing ends */
+        if (turns > TURNS_IDLE)
+            sweep();
         uv_run(&worker->loop, UV_RUN_NOWAIT);
         (void)drain(fds[1]);
     }
@@ -130,7 +144,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         setup();
     talk(&listeners[data[0] & 1], data + 1, size - 1);
     FUZZ_REQUIRE(cache_clear(caches_at(worker->caches, 0), NULL) == CACHE_OK);
-    if (++inputs % CHECK_EVERY == 0)
+    if (++inputs % SWEEP_EVERY == 0)
+        sweep();
+    if (inputs % CHECK_EVERY == 0)
         validate();
     return 0;
 }

@@ -110,6 +110,22 @@ for _ in range(100):
     assert pymemcache.client.base.Client(f"unix:{daemon.socket}").get("n") == b"400"
 
 
+def test_counters_lose_nothing(daemon):
+    """Whoever else counts; with Redis behind another's count comes between reading and storing."""
+    script = """
+import sys, pymemcache.client.base
+client = pymemcache.client.base.Client("unix:" + sys.argv[1])
+for _ in range(100):
+    client.incr("n", 1)
+    client.append("text", "x", noreply=False)
+"""
+    client = pymemcache.client.base.Client(f"unix:{daemon.socket}")
+    client.set("n", "0", noreply=False), client.set("text", "", noreply=False)
+    processes = [subprocess.Popen(["/usr/bin/python3", "-c", script, str(daemon.socket)]) for _ in range(4)]
+    assert [process.wait(60 * SLOW) for process in processes] == [0] * 4
+    assert client.get("n").strip() == b"400" and client.get("text") == b"x" * 400
+
+
 def test_expiry_and_flush_with_a_delay(daemon):
     with daemon.connect() as s:
         exchange(s, b"set k 0 1 1\r\na\r\nset stay 0 0 1\r\nb\r\n")

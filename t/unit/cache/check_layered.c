@@ -226,6 +226,72 @@ START_TEST(changes_are_decided_by_redis)
 }
 END_TEST
 
+/* What no command of Redis does: by exchange.c. */
+START_TEST(exchanges_are_decided_by_redis)
+{
+    struct cache_changed became;
+    struct cache_change count = {.kind = CHANGE_COUNT, .delta = 2, .became = &became};
+    struct cache_change prepend = {.kind = CHANGE_PREPEND, .value = SLICE_LIT("<")};
+    struct cache_change mark = {.kind = CHANGE_MARK, .became = &became};
+    struct cache_change cas = {.kind = CHANGE_SET, .when = CHANGE_IF_SAME};
+    struct cache_attrs attrs = {.expires_ms = clock_now_ms() + 60000, .client_flags = 9};
+    struct fixture_result result;
+
+    ck_assert_int_eq(fixture_change(&f, "default", "n", &count).status, CACHE_MISS);
+    count.create = true;
+    count.initial = 40;
+    ck_assert_int_eq(fixture_change(&f, "default", "n", &count).integer, 40);
+    expect_redis("GET cachetastic:n\r\n", "$2\r\n40\r\n");
+    ck_assert_int_eq(fixture_change(&f, "default", "n", &count).integer, 42);
+    fixture_expect(&f, "default", "n", "42");
+    expect_redis("SET cachetastic:n abc\r\n", "+OK\r\n");
+    ck_assert_int_eq(fixture_change(&f, "default", "n", &count).status, CACHE_NOT_INTEGER);
+    /* Flags and expiry stay, marks come and go with the value. */
+    fixture_put(&f, "default", "k", "v", &attrs);
+    ck_assert_int_eq(fixture_change(&f, "default", "k", &mark).status, CACHE_OK);
+    result = fixture_get(&f, "default", "k");
+    ck_assert_uint_ne(result.info.mark, 0);
+    ck_assert_uint_eq(result.info.client_flags, 9);
+    ck_assert_uint_gt(result.info.expires_ms, clock_now_ms() + 50000);
+    fixture_result_fini(&result);
+    cas.same = became.unique;
+    ck_assert_int_eq(fixture_change(&f, "default", "k", &prepend).integer, 2);
+    result = fixture_get(&f, "default", "k");
+    ck_assert_str_eq(buf_head(&result.value), "<v");
+    ck_assert(result.info.mark == 0 && result.info.client_flags == 9);
+    fixture_result_fini(&result);
+    ck_assert_int_eq(fixture_change(&f, "default", "k", &cas).status, CACHE_MISS);
+    cas.or_stale = true;
+    ck_assert_int_eq(fixture_change(&f, "default", "k", &cas).status, CACHE_OK);
+    result = fixture_get(&f, "default", "k");
+    ck_assert_uint_ne(result.info.mark, 0);
+    fixture_result_fini(&result);
+    expect_redis("RPUSH cachetastic:list x\r\n", ":1\r\n");
+    ck_assert_int_eq(fixture_change(&f, "default", "list", &prepend).status, CACHE_REMOTE);
+}
+END_TEST
+
+START_TEST(a_clear_at_a_time_is_one_process_s)
+{
+    struct cache *cache = caches_find(f.caches, SLICE_LIT("default"));
+    uint64_t now_ms = clock_now_ms();
+
+    fixture_put(&f, "default", "k", "v", NULL);
+    cache_clear_at(cache, now_ms + 20000);
+    caches_clear_due(f.caches);
+    fixture_run(&f, 20);
+    fixture_expect(&f, "default", "k", "v");
+    ck_assert(!zone_clear_due(zone_of_default(), now_ms + 19999));
+    ck_assert(zone_clear_due(zone_of_default(), now_ms + 20000));
+    ck_assert(!zone_clear_due(zone_of_default(), now_ms + 20000));
+    cache_clear_at(cache, now_ms);
+    caches_clear_due(f.caches);
+    fixture_run(&f, 100);
+    fixture_expect(&f, "default", "k", NULL);
+    expect_redis("EXISTS cachetastic:k\r\n", ":0\r\n");
+}
+END_TEST
+
 START_TEST(expiry_is_changed_in_both)
 {
     struct cache_change expire = {.kind = CHANGE_EXPIRE,
@@ -568,6 +634,8 @@ int main(void)
     tcase_add_test(tc, clear_takes_only_what_the_cache_owns);
     tcase_add_test(tc, purge_takes_what_matches);
     tcase_add_test(tc, changes_are_decided_by_redis);
+    tcase_add_test(tc, exchanges_are_decided_by_redis);
+    tcase_add_test(tc, a_clear_at_a_time_is_one_process_s);
     tcase_add_test(tc, expiry_is_changed_in_both);
     tcase_add_test(tc, a_late_fill_without_interference_is_stored);
     tcase_add_loop_test(tc, a_late_fill_loses_to_anything_newer, 0, 5);

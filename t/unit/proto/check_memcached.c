@@ -265,6 +265,20 @@ START_TEST(meta_mistakes)
 }
 END_TEST
 
+START_TEST(keys_are_seen_ahead)
+{
+    struct slice keys[4];
+    struct slice input = SLICE_LIT("get a bb\r\nmg ccc v\r\ngets d e\r\nset f 0 0 1\r\n");
+
+    ck_assert_uint_eq(memcached_peek_keys(input, keys, 4), 4);
+    ck_assert(slice_eq(keys[1], SLICE_LIT("bb")) && slice_eq(keys[2], SLICE_LIT("ccc")));
+    ck_assert(slice_eq(keys[3], SLICE_LIT("d")));
+    ck_assert_uint_eq(memcached_peek_keys(slice_make(input.data, 9), keys, 4), 0); /* half a line */
+    ck_assert_uint_eq(memcached_peek_keys(SLICE_LIT("set f 0 0 1\r\n"), keys, 4), 0);
+    ck_assert_uint_eq(memcached_peek_keys(SLICE_LIT("mg\r\n"), keys, 4), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memcached");
@@ -285,6 +299,7 @@ int main(void)
     tcase_add_test(tcase, meta_commands);
     tcase_add_test(tcase, meta_keys_in_base64);
     tcase_add_test(tcase, meta_mistakes);
+    tcase_add_test(tcase, keys_are_seen_ahead);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

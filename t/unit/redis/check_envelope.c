@@ -41,6 +41,7 @@ static void expect_same(struct envelope want)
     ck_assert(slice_eq(got.value, want.value));
     ck_assert_uint_eq(got.client_flags, want.client_flags);
     ck_assert_uint_eq(got.created_wall_ms, want.created_wall_ms);
+    ck_assert_uint_eq(got.mark, want.mark);
 }
 
 START_TEST(plain_bytes_stay_plain)
@@ -56,6 +57,7 @@ START_TEST(every_field_comes_back)
     struct envelope whole = {.content_type = SLICE_LIT("text/html; charset=utf-8"),
                              .client_flags = 0x80000001,
                              .created_wall_ms = 1700000000123,
+                             .mark = 0x80000007,
                              .value = SLICE_LIT("\0binary\xff")};
 
     encode(whole);

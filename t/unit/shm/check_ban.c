@@ -109,6 +109,31 @@ START_TEST(a_purged_tag_hits_its_older_entries)
 }
 END_TEST
 
+/* A store that keeps the tags of what it replaces: by their hashes. */
+START_TEST(tags_can_be_kept)
+{
+    struct table_key key = key_of("k1");
+    uint32_t hashes[TABLE_TAGS_MAX];
+    struct table_hit hit;
+    struct table_write write = {.value = SLICE_LIT("changed"), .expect = &hit.ref};
+
+    put_tagged("k1", "one", "red", "round");
+    write.began_seq = zone_seq(zone);
+    ck_assert_int_eq(table_find(zone, &key, NOW, &hit), TABLE_HIT);
+    ck_assert_uint_eq(hit.n_tags, 2);
+    ck_assert_int_eq(table_copy_tags(zone, &hit, 2, hashes), TABLE_HIT);
+    write.tag_hashes = hashes;
+    write.n_tags = hit.n_tags;
+    ck_assert_int_eq(table_set(zone, &key, &write, NOW), TABLE_STORED);
+    ck_assert_str_eq(get("k1"), "changed");
+    ban_tag(zone, SLICE_LIT("round"));
+    ck_assert_ptr_null(get("k1"));
+    /* A purge since the change began: it is not stored. */
+    write.expect = NULL;
+    ck_assert_int_eq(table_set(zone, &key, &write, NOW), TABLE_REJECTED);
+}
+END_TEST
+
 START_TEST(other_events_do_not_hit_tagged_entries)
 {
     put_tagged("k1", "one", "red", "round");
@@ -124,5 +149,6 @@ int main(void)
                       the_sweeper_removes_what_was_banned_and_retires_the_ban,
                       a_set_from_before_a_matching_ban_is_rejected, a_full_ring_says_so_until_swept,
                       a_pattern_may_be_as_long_as_the_header_says,
-                      a_purged_tag_hits_its_older_entries, other_events_do_not_hit_tagged_entries);
+                      a_purged_tag_hits_its_older_entries, tags_can_be_kept,
+                      other_events_do_not_hit_tagged_entries);
 }

@@ -371,6 +371,28 @@ START_TEST(early_refresh_is_as_likely_as_published)
 }
 END_TEST
 
+static enum fetch_result fetch_early_at(uint64_t now_ms, uint64_t early_ms)
+{
+    struct fetch_want want = {.lease_ms = LEASE_MS, .slot = FETCH_NO_SLOT, .early_ms = early_ms};
+
+    return fetch_begin(zone, &k, &want, now_ms, &got);
+}
+
+START_TEST(the_caller_may_say_when_to_refresh)
+{
+    filled();
+    ck_assert_int_eq(fetch_early_at(SOFT - 1000, 1000), FETCH_HIT);
+    ck_assert_uint_eq(got.until_ms, 0);
+    ck_assert_int_eq(fetch_early_at(SOFT - 999, 1000), FETCH_HIT_LEASE);
+    /* Another has it: told apart from a value that nobody is to compute. */
+    ck_assert_int_eq(fetch_early_at(SOFT - 999, 1000), FETCH_HIT);
+    ck_assert_uint_eq(got.until_ms, SOFT - 999 + LEASE_MS);
+    put("k", "no expiry");
+    ck_assert_int_eq(fetch_early_at(NOW, UINT32_MAX), FETCH_HIT);
+    ck_assert_int_eq(fetch_early_at(NOW, FETCH_ANY_TIME), FETCH_HIT_LEASE);
+}
+END_TEST
+
 START_TEST(a_refill_replaces_the_stale_value)
 {
     struct table_write write = {.value = SLICE_LIT("new"), .expires_ms = SOFT + 10000};
@@ -568,6 +590,7 @@ int main(void)
     tcase_add_test(tc, absence_is_told_to_those_who_waited);
     tcase_add_test(tc, absence_nobody_waits_for_leaves_nothing);
     tcase_add_test(tc, a_put_ends_the_absence);
+    tcase_add_test(tc, the_caller_may_say_when_to_refresh);
     tcase_add_test(tc, the_death_of_the_holder_rings_and_frees);
     tcase_add_test(tc, no_stub_left_is_busy_and_a_value_still_served);
     suite_add_tcase(suite, tc);
