@@ -79,6 +79,13 @@ CACHETASTIC_API enum cachetastic_status cachetastic_get(cachetastic *cache, cons
                                                         size_t key_len,
                                                         struct cachetastic_bytes *value);
 
+/* As cachetastic_get(), from the mapped memory alone and without a wait: no system call, no lock. OK,
+ * MISS; BUSY: cachetastic_get() is to be asked (not connected yet, not mapped, or not known here).
+ * E_INVALID. For callers that let others run while they wait. */
+CACHETASTIC_API enum cachetastic_status cachetastic_peek(cachetastic *cache, const char *key,
+                                                         size_t key_len,
+                                                         struct cachetastic_bytes *value);
+
 /* Read n keys at once. values[i].data is NULL where there is none; OK even if that is all of them.
  */
 CACHETASTIC_API enum cachetastic_status cachetastic_get_many(cachetastic *cache,
@@ -148,6 +155,8 @@ struct cachetastic_fetch {
     bool no_wait; /* do not wait at all */
     bool or_compute;   /* cachetastic_fetch(): instead of BUSY, compute for this caller alone;
                           nothing is stored */
+    bool refresh; /* the present value is to be replaced, unless another does so: what
+                     cachetastic_fetch_peek() said */
     uint64_t retry_ms; /* after a failure nobody is to try within that time; 0 = at once */
 };
 
@@ -167,6 +176,15 @@ CACHETASTIC_API enum cachetastic_status cachetastic_fetch_begin(cachetastic *cac
                                                                 size_t key_len,
                                                                 const struct cachetastic_fetch *how,
                                                                 struct cachetastic_fetched *out);
+
+/* As cachetastic_fetch_begin(), from the mapped memory alone and without a wait. OK: out has a value
+ * and nobody need compute. BUSY: cachetastic_fetch_begin() is to be asked; with *early, its how must
+ * say refresh. E_INVALID. */
+CACHETASTIC_API enum cachetastic_status cachetastic_fetch_peek(cachetastic *cache, const char *key,
+                                                               size_t key_len,
+                                                               const struct cachetastic_fetch *how,
+                                                               struct cachetastic_bytes *value,
+                                                               bool *early);
 
 /* Store what was computed. MISS: the lease is over (too late, or the key was written, removed or
  * cleared meanwhile); nothing was stored. how: its conditions do not count here. */
@@ -228,6 +246,10 @@ cachetastic_get_object(cachetastic *cache, const char *key, size_t key_len,
 /* Remaining time: 0 = no expiry. MISS: no such key. */
 CACHETASTIC_API enum cachetastic_status cachetastic_ttl(cachetastic *cache, const char *key,
                                                         size_t key_len, uint64_t *ttl_ms);
+
+/* Let a key expire in ttl_ms from now; 0 = not at all. MISS: no such key. */
+CACHETASTIC_API enum cachetastic_status cachetastic_touch(cachetastic *cache, const char *key,
+                                                          size_t key_len, uint64_t ttl_ms);
 
 /* The cache's figures, as JSON text. */
 CACHETASTIC_API enum cachetastic_status cachetastic_stats(cachetastic *cache,

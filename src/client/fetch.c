@@ -40,12 +40,12 @@ static double uniform(struct cachetastic *cache)
 
 /* A value from the mapped memory that is not to be refreshed early. *early: it is. */
 static bool read_direct(struct cachetastic *cache, struct slice key,
-                        const struct cachetastic_fetch *how, struct cachetastic_fetched *out,
+                        const struct cachetastic_fetch *how, struct cachetastic_bytes *value,
                         bool *early)
 {
     struct reader_value found;
 
-    if (!direct_ready(cache) || direct_get(cache, key, &out->value, &found) != CACHETASTIC_OK)
+    if (direct_get(cache, key, value, &found) != CACHETASTIC_OK)
         return false;
     *early = found.delta_ms > 0 && fetch_early(found.expires_ms, found.delta_ms, beta_of(how),
                                                uniform(cache), clock_now_ms());
@@ -132,16 +132,33 @@ enum cachetastic_status cachetastic_fetch_begin(cachetastic *cache, const char *
     enum cachetastic_status status = verb_check_key(cache, key_len);
     struct options o = {.argv = {SLICE_LIT("CACHETASTIC.FETCH"), slice_make(key, key_len)},
                         .argc = 2};
-    bool early = false;
+    bool early;
 
     how = how == NULL ? &plain : how;
+    early = how->refresh;
     memset(out, 0, sizeof(*out));
-    if (status != CACHETASTIC_OK || read_direct(cache, o.argv[1], how, out, &early))
+    if (status != CACHETASTIC_OK || (!early && direct_ready(cache) &&
+                                     read_direct(cache, o.argv[1], how, &out->value, &early)))
         return status;
     out->value = (struct cachetastic_bytes){NULL, 0};
     fetch_options(&o, how, early);
     status = call_send(cache, o.argc, o.argv, true, wait_of(how));
     return status == CACHETASTIC_OK ? understand(cache, out) : status;
+}
+
+enum cachetastic_status cachetastic_fetch_peek(cachetastic *cache, const char *key, size_t key_len,
+                                               const struct cachetastic_fetch *how,
+                                               struct cachetastic_bytes *value, bool *early)
+{
+    enum cachetastic_status status = verb_check_key(cache, key_len);
+
+    *early = false;
+    if (status != CACHETASTIC_OK)
+        return status;
+    return direct_mapped(cache) && read_direct(cache, slice_make(key, key_len),
+                                               how == NULL ? &plain : how, value, early)
+               ? CACHETASTIC_OK
+               : CACHETASTIC_BUSY;
 }
 
 enum cachetastic_status cachetastic_fill(cachetastic *cache, const char *key, size_t key_len,

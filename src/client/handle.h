@@ -79,6 +79,12 @@ static inline bool direct_ready(struct cachetastic *cache)
     return cache->reader != NULL;
 }
 
+/* Whether they may, without connecting. */
+static inline bool direct_mapped(const struct cachetastic *cache)
+{
+    return cache->reader != NULL && cache->wire.fd >= 0 && cache->forks == handle_forks;
+}
+
 /* verbs.c */
 #define VERB_KEY_MAX  65535
 #define VERB_TAGS_MAX 64 /* of one entry */

@@ -58,6 +58,17 @@ enum cachetastic_status cachetastic_get(cachetastic *cache, const char *key, siz
     return ask(cache, slice_make(key, key_len), value);
 }
 
+enum cachetastic_status cachetastic_peek(cachetastic *cache, const char *key, size_t key_len,
+                                         struct cachetastic_bytes *value)
+{
+    enum cachetastic_status status = verb_check_key(cache, key_len);
+
+    if (status != CACHETASTIC_OK)
+        return status;
+    return direct_mapped(cache) ? direct_get(cache, slice_make(key, key_len), value, NULL)
+                                : CACHETASTIC_BUSY;
+}
+
 enum cachetastic_status cachetastic_has(cachetastic *cache, const char *key, size_t key_len)
 {
     const struct slice argv[] = {SLICE_LIT("EXISTS"), slice_make(key, key_len)};
@@ -218,6 +229,28 @@ enum cachetastic_status cachetastic_increment(cachetastic *cache, const char *ke
     if (result != NULL)
         *result = sum;
     return status;
+}
+
+enum cachetastic_status cachetastic_touch(cachetastic *cache, const char *key, size_t key_len,
+                                          uint64_t ttl_ms)
+{
+    struct verb_number number;
+    const struct slice expire[] = {SLICE_LIT("PEXPIRE"), slice_make(key, key_len),
+                                   verb_decimal(&number, (int64_t)ttl_ms)};
+    const struct slice persist[] = {SLICE_LIT("PERSIST"), expire[1]};
+    enum cachetastic_status status = verb_check_key(cache, key_len);
+    int64_t changed = 0;
+
+    if (status == CACHETASTIC_OK && ttl_ms > INT64_MAX / 2)
+        return handle_fail(cache, CACHETASTIC_E_INVALID, "a time of %llu ms is out of range",
+                           (unsigned long long)ttl_ms);
+    if (status == CACHETASTIC_OK)
+        status = ttl_ms > 0 ? verb_integer(cache, 3, expire, true, &changed)
+                            : verb_integer(cache, 2, persist, true, &changed);
+    if (status != CACHETASTIC_OK || changed == 1)
+        return status;
+    /* PERSIST says 0 of a key without an expiry, too. */
+    return ttl_ms > 0 ? CACHETASTIC_MISS : cachetastic_has(cache, key, key_len);
 }
 
 enum cachetastic_status cachetastic_clear(cachetastic *cache)
