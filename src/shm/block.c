@@ -1,13 +1,16 @@
 #include "shm/block.h"
 
+#include "common/clock.h"
 #include "shm/evict.h"
 #include "shm/lock.h"
 
+#include <sched.h>
 #include <string.h>
 
 #define TRIES      16   /* slabs reclaimed for one that others do not take first */
 #define LOW_BLOCKS 16   /* fewer free ones: another slab is wanted */
-#define LOCK_SPINS 2000 /* what is done under the lock takes less */
+#define LOCK_SPINS 500 /* what is done under the lock takes less, unless its holder is not running: */
+#define LOCK_NS    2000000 /* then so long; without a block an entry would have to go */
 
 static struct block_pool *pool_of(const struct zone *zone)
 {
@@ -16,15 +19,24 @@ static struct block_pool *pool_of(const struct zone *zone)
 
 static bool lock(struct zone *zone)
 {
-    for (unsigned i = 0; i < LOCK_SPINS; i++) {
+    uint64_t end_ns = 0;
+
+    for (unsigned i = 0;; i++) {
         uint32_t free = 0;
 
         if (atomic_compare_exchange_strong_explicit(&pool_of(zone)->lock, &free, zone->owner,
                                                     memory_order_acquire, memory_order_relaxed))
             return true;
-        lock_pause();
+        if (i < LOCK_SPINS) {
+            lock_pause();
+            continue;
+        }
+        if (end_ns == 0)
+            end_ns = clock_now_ns() + LOCK_NS;
+        if (clock_now_ns() >= end_ns)
+            return false;
+        sched_yield();
     }
-    return false;
 }
 
 static void unlock(struct zone *zone)

@@ -400,7 +400,8 @@ START_TEST(grows_under_readers_and_writers)
     ck_assert_uint_gt(atomic_load(&shared->hits), 0);
     ck_assert_uint_gt(heads(), heads_at_first());
     for (uint32_t i = 0; i < 3 * share; i++)
-        ck_assert_int_eq(get_number(i), 1);
+        ck_assert_msg(get_number(i) == 1, "%u is not there; %llu evictions", i,
+                      (unsigned long long)counter(STAT_EVICTIONS));
 }
 END_TEST
 

@@ -223,7 +223,7 @@ static void run(uint64_t size)
     zone_open(size, 1024);
     for (unsigned long k = 0; k < n; k++) {
         do_one();
-        if (k % 2000 == 0)
+        if (k % 1000 == 0)
             expect_sound();
     }
     for (unsigned i = 0; i < KEYS; i++)

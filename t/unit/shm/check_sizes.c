@@ -229,6 +229,40 @@ START_TEST(whole_under_concurrent_overwrite)
 }
 END_TEST
 
+/* Values of one size until they have filled the zone and half of it again; each is stored, and the
+ * last ones are there. */
+static void fill_with(size_t len)
+{
+    uint32_t n = (uint32_t)(MIB(64) * 3 / 2 / (len + 48));
+    unsigned there = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct table_key key = long_key(i, 12);
+
+        fill(value, i, len, i);
+        ck_assert_int_eq(put_bytes(key, value, len), TABLE_STORED);
+    }
+    for (uint32_t i = n - n / 10 - 1; i < n; i++) {
+        struct table_key key = long_key(i, 12);
+        long got = read_value(zone, &key, NOW, back, VALUE_MAX);
+
+        ck_assert(got == -1 || ((size_t)got == len && is_whole(i, len)));
+        there += got != -1;
+    }
+    ck_assert_uint_gt(there, n / 20);
+}
+
+/* What an allocator of size classes fails at: the memory is all given to one size, and then another
+ * one comes. */
+START_TEST(one_size_after_another)
+{
+    static const size_t sizes[] = {1024, MIB(1), 30, 100000, 1};
+
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        fill_with(sizes[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sizes");
@@ -242,6 +276,7 @@ int main(void)
     tcase_add_test(tcase, a_zone_full_of_the_longest_keys);
     tcase_add_test(tcase, values_to_an_eighth_of_the_zone);
     tcase_add_test(tcase, whole_under_concurrent_overwrite);
+    tcase_add_test(tcase, one_size_after_another);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
