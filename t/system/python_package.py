@@ -18,7 +18,7 @@ def is_plain(prefix):
     return library.exists() and b"__asan_init" not in library.read_bytes()
 
 
-def build(python="/usr/bin/python3", name="python"):
+def build(python="/usr/bin/python3", name="python", cflags=""):
     """The folder to import from. Built at most once at a time, and only what is older than its source."""
     prefix = next((prefix for prefix in PREFIXES if is_plain(prefix)), None)
     if prefix is None:
@@ -27,7 +27,7 @@ def build(python="/usr/bin/python3", name="python"):
     target.mkdir(exist_ok=True)
     with open(target / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        env = dict(os.environ, PKG_CONFIG_PATH=str(prefix / "lib" / "pkgconfig"))
+        env = dict(os.environ, PKG_CONFIG_PATH=str(prefix / "lib" / "pkgconfig"), CFLAGS=cflags)
         done = subprocess.run([python, "setup.py", "-q", "build", "--build-base", str(prefix / f"{name}-objects"),
                                "--build-lib", str(target)], cwd=SOURCE, env=env, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)

@@ -383,6 +383,109 @@ def test_garbage_in_the_access_ring(daemon):
     daemon.check()
 
 
+WRITE_TRICKS = r"""
+import ctypes, fcntl, mmap, os, socket, sys
+PROT_READ, PROT_WRITE, MAP_SHARED, MAP_PRIVATE, MREMAP_MAYMOVE = 1, 2, 1, 2, 1
+F_ADD_SEALS, F_SEAL_WRITE, FALLOC_PUNCH, FALLOC_KEEP = 1033, 8, 2, 1
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+libc.open_by_handle_at.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+FAILED = ctypes.c_void_p(-1).value
+
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"*2\r\n$15\r\nCACHETASTIC.USE\r\n$6\r\nstrict\r\n")
+assert s.recv(100) == b"+OK\r\n"
+s.sendall(b"*1\r\n$18\r\nCACHETASTIC.ATTACH\r\n")
+_, fds, _, _ = socket.recv_fds(s, 4096, 4)
+zone = fds[0]
+size = os.fstat(zone).st_size
+shared = libc.mmap(None, size, PROT_READ, MAP_SHARED, zone, 0)
+assert shared != FAILED
+before = ctypes.string_at(shared, 4096)
+allowed = []
+
+def refused(what, call):
+    try:
+        result = call()
+    except OSError:
+        return
+    # C functions say it with their result.
+    if result not in (-1, FAILED):
+        allowed.append(what)
+
+refused("mprotect", lambda: libc.mprotect(shared, size, PROT_READ | PROT_WRITE))
+refused("mprotect of one page", lambda: libc.mprotect(shared, 4096, PROT_WRITE))
+refused("mmap for writing", lambda: libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_SHARED, zone, 0))
+refused("mmap for writing alone", lambda: libc.mmap(None, size, PROT_WRITE, MAP_SHARED, zone, 0))
+refused("pwrite", lambda: os.pwrite(zone, b"x", 0))
+refused("ftruncate", lambda: os.ftruncate(zone, 0))
+refused("ftruncate to more", lambda: os.ftruncate(zone, size * 2))
+refused("fallocate", lambda: libc.fallocate(zone, 0, 0, size))
+refused("punching a hole", lambda: libc.fallocate(zone, FALLOC_PUNCH | FALLOC_KEEP, 0, size))
+refused("a seal", lambda: fcntl.fcntl(zone, F_ADD_SEALS, F_SEAL_WRITE))
+refused("O_RDWR by F_SETFL", lambda: fcntl.fcntl(zone, fcntl.F_SETFL, os.O_RDWR) or os.pwrite(zone, b"x", 0))
+refused("fchmod", lambda: os.fchmod(zone, 0o666))
+refused("fchown", lambda: os.fchown(zone, os.getuid(), -1))
+for flags in (os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_TRUNC, os.O_RDONLY | os.O_TRUNC):
+    refused(f"/proc/self/fd with flags {flags}", lambda: os.open(f"/proc/self/fd/{zone}", flags))
+    refused(f"/proc/thread-self/fd with flags {flags}", lambda: os.open(f"/proc/thread-self/fd/{zone}", flags))
+refused("chmod through /proc", lambda: os.chmod(f"/proc/self/fd/{zone}", 0o666))
+refused("truncate through /proc", lambda: os.truncate(f"/proc/self/fd/{zone}", 0))
+refused("sendfile into it", lambda: os.sendfile(zone, os.open(__import__("sys").executable, os.O_RDONLY), 0, 10))
+for line in open("/proc/self/maps"):
+    if int(line.split("-")[0], 16) == shared:
+        name = line.split()[0]
+        refused("/proc/self/map_files", lambda: os.open(f"/proc/self/map_files/{name}", os.O_RDWR))
+
+def through_mem():
+    with open("/proc/self/mem", "r+b", 0) as mem:
+        mem.seek(shared)
+        return mem.write(b"x" * 16)
+
+def another_process():
+    # What a debugger may: the kernel breaks a copy off for private mappings only.
+    local = ctypes.create_string_buffer(b"x" * 16)
+    class Vec(ctypes.Structure):
+        _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
+    from_, to = Vec(ctypes.addressof(local), 16), Vec(shared, 16)
+    return libc.process_vm_writev(os.getpid(), ctypes.byref(from_), 1, ctypes.byref(to), 1, 0)
+
+refused("/proc/self/mem", through_mem)
+refused("process_vm_writev", another_process)
+daemon = int(sys.argv[2])
+for flags in (os.O_RDONLY, os.O_RDWR):
+    refused(f"/proc/PID/mem of the daemon, flags {flags}", lambda: os.open(f"/proc/{daemon}/mem", flags))
+refused("the daemon's descriptors", lambda: os.listdir(f"/proc/{daemon}/fd"))
+# A private mapping is one's own copy: allowed, and nobody else sees it.
+private = libc.mmap(None, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, zone, 0)
+if private != FAILED:
+    ctypes.memset(private, 0xff, 4096)
+    assert ctypes.string_at(shared, 64)[:8] == before[:8]
+print("allowed:", allowed)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_no_way_to_write_the_memory(daemon):
+    """What another user who may read the cache can try without ptrace: all of it is refused, and nothing has changed."""
+    for directory in daemon.socket.parents:
+        if str(directory).startswith("/tmp/"):
+            directory.chmod(0o755)
+    client = daemon.cache("strict")
+    for i in range(100):
+        client.set(f"k{i}", f"v{i}")
+    done = subprocess.run(["/usr/bin/python3", "-B", "-c", WRITE_TRICKS, str(daemon.socket), str(daemon.process.pid)],
+                          user=54321, group=54321, extra_groups=[], capture_output=True, text=True)
+    assert done.stdout == "allowed: []\n", done.stdout + done.stderr
+    assert all(client.get(f"k{i}") == b"v%d" % i for i in range(100))
+    daemon.check("strict")
+
+
 def test_attach_stands_alone(daemon):
     """Descriptors travel with the first byte of the reply: nothing may be on its way before it."""
     s = daemon.connect()

@@ -461,7 +461,7 @@ def test_direct_reads_stay_in_the_loop(daemon):
     run(daemon, main)
 
 
-# ---- memory ----
+# ---- memory: children import the build they are given before they import this file ----
 
 def everything(cache):
     """Each path of the extension once, the failing ones too."""
@@ -526,13 +526,43 @@ print(second - first, third - second)
 def test_reference_counts(daemon):
     """Under Debian's debug build, which also checks every object it frees."""
     target = python_package.build("/usr/bin/python3-dbg", "python-dbg")
-    env = dict(python_package.environment(), PYTHONPATH=f"{target}:{TREE / 't' / 'system'}",
-               CACHETASTIC_PYTHON_TARGET=str(target))
+    env = dict(python_package.environment(), PYTHONPATH=f"{target}:{TREE / 't' / 'system'}")
     done = subprocess.run(["/usr/bin/python3-dbg", "-X", "dev", "-W", "ignore", "-c", COUNT_REFERENCES, str(daemon.socket)],
                           env=env, capture_output=True, text=True, timeout=120 * SLOW)
     assert done.returncode == 0, done.stderr
     grown = list(map(int, done.stdout.split()))
     assert len(grown) == 2 and min(abs(number) for number in grown) <= 10, f"{grown} references in 20 rounds each"
+
+
+SANITIZED = r"""
+import gc, sys, threading
+from cachetastic import Cache
+import test_python
+cache = Cache(socket=sys.argv[1], timeout=20)
+threads = [threading.Thread(target=lambda: [cache.set("k", i) and cache.get("k") for i in range(100)]) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for _ in range(3):
+    test_python.everything(cache)
+for thread in threads:
+    thread.join()
+cache.close()
+del cache
+gc.collect()
+print("clean")
+"""
+
+
+def test_the_extension_under_sanitizers(daemon):
+    """The extension built with AddressSanitizer and UBSan, whose runtime goes before the interpreter."""
+    runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    assert os.path.isabs(runtime), "gcc has no libasan"
+    target = python_package.build(name="python-asan", cflags="-fsanitize=address,undefined -fno-sanitize-recover=all")
+    env = dict(python_package.environment(), PYTHONPATH=f"{target}:{TREE / 't' / 'system'}", LD_PRELOAD=runtime,
+               PYTHONMALLOC="malloc", ASAN_OPTIONS="detect_leaks=0")
+    done = subprocess.run(["/usr/bin/python3", "-c", SANITIZED, str(daemon.socket)], env=env, capture_output=True,
+                          text=True, timeout=120 * SLOW)
+    assert done.stdout == "clean\n" and done.returncode == 0, done.stderr
 
 
 # ---- documents ----
