@@ -1,5 +1,6 @@
 """The Python package: cachetastic.Cache and AsyncCache."""
 
+import ast
 import asyncio
 import datetime
 import gc
@@ -453,10 +454,12 @@ def test_direct_reads_stay_in_the_loop(daemon):
     async def main(cache):
         await cache.set("k", 1)
         calls = cache.cache.counts()["calls"]
-        read = cache.get("k")
-        with pytest.raises(StopIteration) as done:
-            read.send(None)  # no suspension: the value is there at once
-        assert done.value.value == 1 and cache.cache.counts()["calls"] == calls
+        for read, result in ((cache.get("k"), 1), (cache.has("k"), True), (cache.get_many(["k", "n"]), {"k": 1}),
+                             (cache.fetch("k", never), 1), (cache.get("n"), None), (cache.has("n"), False)):
+            with pytest.raises(StopIteration) as done:
+                read.send(None)  # no suspension: the value is there at once
+            assert done.value.value == result
+        assert cache.cache.counts()["calls"] == calls
 
     run(daemon, main)
 
@@ -467,6 +470,7 @@ def everything(cache):
     """Each path of the extension once, the failing ones too."""
     cache.set("k", {"a": 1}, 60, tags=("t",))
     cache.get("k"), cache.get("none", object()), cache.has("k"), cache.get_many(["k", "none"])
+    cache._peek_has("k"), cache._peek("k", 1, 2), cache._peek("none", 1, 2)
     cache.set_many({"a": 1, "b": "x"}), cache.delete_many(["a"]), cache.delete("b"), cache.incr("n")
     cache.touch("k", 5), cache.ttl("k"), cache.stats(), cache.direct(), cache.counts()
     cache.invalidate_tags(["t"]), cache.delete_pattern("x*")
@@ -584,6 +588,22 @@ def test_the_reference_is_up_to_date():
     done = subprocess.run(["/usr/bin/python3", str(TREE / "clients" / "python" / "make_api.py"), "--check"],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_stubs_have_what_the_classes_have():
+    """Every public method, with the same arguments in the same order."""
+    package = TREE / "clients" / "python" / "cachetastic"
+    for stub, name in (("cache", "Cache"), ("aio", "AsyncCache")):
+        trees = [ast.parse((package / f"{stub}{ending}").read_text()) for ending in (".py", ".pyi")]
+        code, types = [{one.name: [a.arg for a in one.args.posonlyargs + one.args.args]
+                        for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name
+                        for one in node.body
+                        if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)) and not one.name.startswith("_")}
+                       for tree in trees]
+        assert code and code == types
+    stub = (package / "_cachetastic.pyi").read_text()
+    for name in dir(cachetastic._cachetastic.Client):
+        assert name.startswith("_") or f"def {name}(" in stub, name
 
 
 def test_the_version_is_the_trees():

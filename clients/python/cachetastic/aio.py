@@ -13,7 +13,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from .cache import _BUSY, _COMPUTE, _WAIT, Cache, _wait, key_of, tags_of
+from .cache import _BUSY, _COMPUTE, _MISSING, _WAIT, Cache, _wait, key_of, tags_of
 from .errors import BusyError
 
 _CALLS, _WAITS = 4, 32  # threads
@@ -69,11 +69,19 @@ class AsyncCache:
 
     async def has(self, key):
         """Whether a key is there."""
-        return await _in_thread(self.cache.has, key)
+        there = self.cache._peek_has(key)
+        return there if there is not None else await _in_thread(self.cache.has, key)
 
     async def get_many(self, keys):
         """The values of those keys that are there."""
-        return await _in_thread(self.cache.get_many, tuple(keys))
+        found, unknown = {}, []
+        for key in keys:
+            value = self.cache._peek(key, _MISSING, _UNKNOWN)
+            if value is _UNKNOWN:
+                unknown.append(key)
+            elif value is not _MISSING:
+                found[key] = value
+        return found | await _in_thread(self.cache.get_many, unknown) if unknown else found
 
     async def set(self, key, value, ttl=None, **options):
         """As Cache.set()."""

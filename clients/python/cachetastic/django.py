@@ -109,7 +109,7 @@ class CachetasticCache(BaseCache):
         return await _in_thread(self.delete, key, version)
 
     async def ahas_key(self, key, version=None):
-        return await _in_thread(self.has_key, key, version)
+        return await self._async.has(self._key(key, version))
 
     async def aincr(self, key, delta=1, version=None):
         return await _in_thread(self.incr, key, delta, version)

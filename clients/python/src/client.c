@@ -216,6 +216,23 @@ static PyObject *client_has(struct client *self, PyObject *name)
     return answer(self, handle, status);
 }
 
+PyDoc_STRVAR(peek_has_doc, "_peek_has(key)\n\nhas() without a wait; None: only has() can tell.");
+
+static PyObject *client_peek_has(struct client *self, PyObject *name)
+{
+    struct cachetastic_bytes key, value;
+    enum cachetastic_status status;
+    cachetastic *handle;
+
+    if (!client_text(name, &key) || (handle = client_take(self)) == NULL)
+        return NULL;
+    status = cachetastic_peek(handle, key.data, key.len, &value);
+    if (status != CACHETASTIC_BUSY)
+        return answer(self, handle, status);
+    client_give(self, handle);
+    Py_RETURN_NONE;
+}
+
 static PyObject *found_values(struct client *self, const struct texts *keys,
                               const struct cachetastic_bytes *values)
 {
@@ -747,6 +764,7 @@ static PyMethodDef client_methods[] = {
     {"counts", (PyCFunction)client_counts, METH_NOARGS, counts_doc},
     {"close", (PyCFunction)client_close, METH_NOARGS, close_doc},
     {"_peek", (PyCFunction)client_peek, METH_VARARGS, peek_doc},
+    {"_peek_has", (PyCFunction)client_peek_has, METH_O, peek_has_doc},
     {"_put", (PyCFunction)client_put, METH_VARARGS, put_doc},
     {"_put_many", (PyCFunction)client_put_many, METH_VARARGS, put_many_doc},
     {"_incr", (PyCFunction)client_incr, METH_VARARGS, incr_doc},
