@@ -32,8 +32,7 @@ static struct slice cut(struct slice value, int64_t start, int64_t end)
 static void answer_range(struct outcome *outcome)
 {
     size_t len = outcome->placed ? outcome->info->value_len : 0;
-    char *bulk = buf_head(outcome->out) + outcome->mark;
-    char header[32];
+    char *bulk, header[32];
     struct slice part;
     size_t n;
 
@@ -45,6 +44,7 @@ static void answer_range(struct outcome *outcome)
         reply_bulk(outcome->out, SLICE_LIT(""));
         return;
     }
+    bulk = buf_head(outcome->out) + outcome->mark;
     part = cut(slice_make(buf_head(outcome->out) + buf_len(outcome->out) - 2 - len, len),
                outcome->args[0], outcome->args[1]);
     n = (size_t)snprintf(header, sizeof(header), "$%zu\r\n", part.len);

@@ -403,7 +403,7 @@ static int take_along(struct task *task, struct parked_task *parked)
     if (task->placed)
         status = buf_append(&parked->request.reply, buf_head(task->out) + task->mark,
                             buf_len(task->out) - task->mark);
-    else if (task->stage != STAGE_FIRST)
+    else if (task->stage != STAGE_FIRST && buf_len(task->taken) > 0)
         status = buf_append(&parked->value, buf_head(task->taken), buf_len(task->taken));
     buf_truncate(task->out, task->mark);
     if (status != ERR_OK) {
