@@ -215,7 +215,7 @@ static void op_done(struct cache_op *op, enum cache_status status)
 
 static void waiter_init(struct waiter *waiter)
 {
-    *waiter = (struct waiter){.sink = {place}, .op = {.done = op_done}};
+    *waiter = (struct waiter){.sink = {.place = place}, .op = {.done = op_done}};
 }
 
 static struct fixture_result settle(struct cache_fixture *fixture, struct waiter *waiter,

@@ -344,7 +344,7 @@ static void begin_late(struct late *late, const char *key)
 {
     struct cache_info info;
 
-    *late = (struct late){.sink = {late_place}, .op = {.done = late_done}};
+    *late = (struct late){.sink = {.place = late_place}, .op = {.done = late_done}};
     expect_redis("CLIENT PAUSE 150 ALL\r\n", "+OK\r\n");
     ck_assert_int_eq(cache_get(caches_find(f.caches, SLICE_LIT("default")), slice_cstr(key),
                                &late->sink, &late->op, &info),
@@ -458,7 +458,7 @@ END_TEST
 
 START_TEST(a_read_without_an_answer_is_sent_again)
 {
-    struct late late = {.sink = {late_place}, .op = {.done = late_done}};
+    struct late late = {.sink = {.place = late_place}, .op = {.done = late_done}};
     struct cache_info info;
 
     old_in_redis();

@@ -60,7 +60,8 @@ static struct cache *default_cache(void)
 
 static void ask(struct asker *asker, const char *key, const struct cache_fetch *how)
 {
-    *asker = (struct asker){.sink = {place}, .op = {.done = done}, .status = CACHE_PENDING};
+    *asker =
+        (struct asker){.sink = {.place = place}, .op = {.done = done}, .status = CACHE_PENDING};
     asker->status =
         cache_fetch(default_cache(), slice_cstr(key), how, &asker->sink, &asker->op, &asker->info);
 }
@@ -632,7 +633,8 @@ static void read_at_once(const char *key, enum cache_status expected)
     for (int i = 0; i < READERS; i++) {
         struct asker *a = &askers[i];
 
-        *a = (struct asker){.sink = {place}, .op = {.done = get_done}, .status = CACHE_PENDING};
+        *a = (struct asker){
+            .sink = {.place = place}, .op = {.done = get_done}, .status = CACHE_PENDING};
         a->status = cache_get(default_cache(), slice_cstr(key), &a->sink, &a->op, &a->info);
     }
     for (int i = 0; i < READERS; i++) {
