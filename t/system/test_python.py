@@ -32,6 +32,7 @@ caches = ( {{ name = "default"; memory = "32M"; direct = true; direct_trust = tr
 workers = 2;
 """
 TIMEOUT = 5 * SLOW
+WAIT = min(30 * SLOW, 60)  # limits.fetch_wait
 
 
 @pytest.fixture
@@ -350,7 +351,7 @@ def test_threads_share_one_object(cache):
 def test_a_wait_lets_other_threads_run(cache):
     _, _, lease = cache._begin("k", 0, 60000, 0, 1.0, False, False)
     results = []
-    thread = threading.Thread(target=lambda: results.append(cache.fetch("k", never, wait=30 * SLOW)))
+    thread = threading.Thread(target=lambda: results.append(cache.fetch("k", never, wait=WAIT)))
     thread.start()
     for i in range(100):
         cache.set("other", i)
@@ -437,7 +438,7 @@ def test_waiting_does_not_block_the_loop(daemon):
     _, _, lease = holder._begin("k", 0, 60000, 0, 1.0, False, False)
 
     async def main(cache):
-        task = asyncio.create_task(cache.fetch("k", never, wait=30 * SLOW))
+        task = asyncio.create_task(cache.fetch("k", never, wait=WAIT))
         longest, last = 0, time.monotonic()
         for i in range(50):
             await asyncio.sleep(0.002)
