@@ -251,6 +251,12 @@ void caches_clear_due(struct caches *caches);
 enum cache_status cache_purge(struct cache *cache, struct slice pattern, struct cache_op *op);
 /* Remove every entry that carries the tag: in every layer and on every node. */
 enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct cache_op *op);
+/* Remove one key, as cache_delete(), on every node. The three of them reach the other nodes' memory
+ * also where the cache is in memory alone, if a Redis is configured that carries messages
+ * (redis.invalidation); deletes and clears of such a cache are this node's. */
+enum cache_status cache_purge_key(struct cache *cache, struct slice key, struct cache_op *op);
+/* The other nodes' part of it alone. */
+void cache_tell_purge(struct cache *cache, struct slice key);
 
 /* Keys now in it: L1's count, or Redis' by SCAN where there is L2 (op->integer). */
 enum cache_status cache_count(struct cache *cache, struct cache_op *op, int64_t *count);

@@ -58,6 +58,28 @@ static void announce(struct cache *cache, enum message_action action, struct sli
     pool_send(cache->set->pool, &note->call, &command, 1);
 }
 
+void tell_purge(struct cache *cache, enum message_action action, struct slice text)
+{
+    if (!cache->l2 && cache->set->pool != NULL &&
+        cache->set->heritage->config->redis.invalidation != ADAPTER_NONE)
+        announce(cache, action, text);
+}
+
+void cache_tell_purge(struct cache *cache, struct slice key)
+{
+    tell_purge(cache, MESSAGE_PURGE, key);
+}
+
+enum cache_status cache_purge_key(struct cache *cache, struct slice key, struct cache_op *op)
+{
+    enum cache_status status = cache_delete(cache, key, op);
+
+    /* Also where there was none: others may have it. One that waits comes again with an op. */
+    if (status != CACHE_WAIT)
+        tell_purge(cache, MESSAGE_PURGE, key);
+    return status;
+}
+
 static bool remove_key(void *arg, struct slice key)
 {
     struct run *run = arg;
@@ -280,6 +302,7 @@ static void retry_purge(struct work *work)
         return;
     }
     stat_add(cache->zone, STAT_PURGES, 1);
+    tell_purge(cache, MESSAGE_PATTERN, work->value);
     status = cache->l2 ? job_start(cache, JOB_PATTERN, work->value, zone_seq(cache->zone), op)
                        : CACHE_OK;
     if (status == CACHE_PENDING)
@@ -303,6 +326,7 @@ static enum cache_status purge(struct cache *cache, struct slice pattern, struct
         return CACHE_WAIT;
     if (ban_l1(cache, pattern)) {
         stat_add(cache->zone, STAT_PURGES, 1);
+        tell_purge(cache, MESSAGE_PATTERN, pattern);
         if (!cache->l2)
             return CACHE_OK;
         op->integer = 0;

@@ -268,6 +268,11 @@ bool window_unlisted(const struct cache *cache);
  * if the server has changed hand everything to the journal. */
 void window_tend(struct caches *caches);
 /* The DELETE (or other) message of this node about key, appended to out. */
+/* clear.c. Tell the other nodes that this was purged from a cache in memory alone, where a Redis is
+ * configured: nothing else reaches theirs. action: MESSAGE_PURGE, MESSAGE_PATTERN or MESSAGE_TAG.
+ */
+void tell_purge(struct cache *cache, enum message_action action, struct slice text);
+
 int encode_message(const struct cache *cache, enum message_action action, struct slice key,
                    struct buf *out) MUST_CHECK;
 /* Send `command` and PUBLISH of a delete of work's key, in one transaction; the reply is EXEC's. */

@@ -58,16 +58,23 @@ static void apply_clear(struct cache *cache, bool begins)
     zone_clear(cache->zone);
 }
 
+static bool is_purge(enum message_action action)
+{
+    return action == MESSAGE_PURGE || action == MESSAGE_PATTERN || action == MESSAGE_TAG;
+}
+
 void caches_apply(struct caches *caches, const struct message *message)
 {
     struct cache *cache = caches_find(caches, slice_cstr(message->cache));
     struct slice key = slice_make(message->key, message->key_len);
 
-    /* A cache that we do not have, or that lives in memory only, is another node's business. */
-    if (cache == NULL || !cache->l2)
+    /* A cache that we do not have is another node's business, and what is written to and cleared in
+     * caches in memory alone: only purges are meant for all of that name. */
+    if (cache == NULL || (!cache->l2 && !is_purge(message->action)))
         return;
     switch (message->action) {
     case MESSAGE_DELETE:
+    case MESSAGE_PURGE:
         apply_delete(cache, key);
         break;
     case MESSAGE_CLEAR:

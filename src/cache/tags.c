@@ -220,6 +220,7 @@ static enum cache_status purge(struct cache *cache, struct slice tag, struct cac
         return CACHE_WAIT;
     ban_tag(cache->zone, tag);
     stat_add(cache->zone, STAT_PURGES, 1);
+    tell_purge(cache, MESSAGE_TAG, tag);
     if (!cache->l2)
         return CACHE_OK;
     op->integer = 0;

@@ -29,6 +29,9 @@ static const char usage_text[] =
     "  clear                   remove everything in the cache\n"
     "  purge PATTERN           remove the keys that match a glob\n"
     "  purge --tag TAG         remove the entries that carry a tag\n"
+    "  purge --url URL         remove a page of the site, from the cache http unless -c names "
+    "one;\n"
+    "                          with --soft let it be stale instead\n"
     "  stats                   figures of all caches, or with -c of one\n"
     "  reset                   begin counting at zero\n"
     "  check                   validate the shared memory\n"
@@ -302,12 +305,39 @@ static int cmd_clear(struct ctl *ctl, int argc, char **args)
     return remove_many(ctl, 1, argv, "cleared");
 }
 
+static int purge_url(struct ctl *ctl)
+{
+    const struct slice argv[] = {SLICE_LIT("CACHETASTIC.PURGE"), SLICE_LIT("URL"),
+                                 slice_cstr(ctl->url), SLICE_LIT("SOFT")};
+    int status = ctl->cache == NULL ? use_cache(ctl, "http") : STATUS_OK;
+    bool found;
+
+    if (status == STATUS_OK)
+        status = call(ctl, ctl->soft ? 4 : 3, argv);
+    if (status != STATUS_OK)
+        return status;
+    if (ctl->reply.type != RESP_INTEGER)
+        return confused();
+    found = ctl->reply.integer > 0;
+    if (ctl->json && print_json(json_pack("{s:b}", "purged", found)) != STATUS_OK)
+        return STATUS_ERROR;
+    if (!ctl->json && found)
+        puts(ctl->soft ? "stale from now on" : "purged");
+    if (!ctl->json && !found)
+        fail("that page is not stored");
+    return found ? STATUS_OK : STATUS_MISS;
+}
+
 static int cmd_purge(struct ctl *ctl, int argc, char **args)
 {
     struct slice argv[3] = {SLICE_LIT("CACHETASTIC.PURGE")};
 
-    if ((argc == 1) == (ctl->tag != NULL))
-        return fail("purge takes a pattern or --tag TAG, one of them");
+    if ((argc == 1) + (ctl->tag != NULL) + (ctl->url != NULL) != 1)
+        return fail("purge takes a pattern, --tag TAG or --url URL, one of them");
+    if (ctl->soft && ctl->url == NULL)
+        return fail("--soft goes with --url");
+    if (ctl->url != NULL)
+        return purge_url(ctl);
     argv[1] = ctl->tag != NULL ? SLICE_LIT("TAG") : SLICE_LIT("PATTERN");
     argv[2] = slice_cstr(ctl->tag != NULL ? ctl->tag : args[0]);
     return remove_many(ctl, 3, argv, "purged");
@@ -402,7 +432,8 @@ static int check_all(struct ctl *ctl, json_t *reports, bool *clean)
     json_t *cache;
     int status = stats == NULL ? STATUS_ERROR : STATUS_OK;
 
-    json_object_foreach (json_object_get(stats, "caches"), name, cache) {
+    json_object_foreach(json_object_get(stats, "caches"), name, cache)
+    {
         if (status == STATUS_OK)
             status = check_cache(ctl, name, reports, clean);
     }
@@ -493,11 +524,12 @@ static int run(struct ctl *ctl, int argc, char **args)
     return status;
 }
 
-enum { OPT_TTL = 256, OPT_TAG, OPT_TIMEOUT, OPT_JSON, OPT_HELP, OPT_WATCH, OPT_PASSWORD };
+enum { OPT_TTL = 256, OPT_TAG, OPT_URL, OPT_SOFT, OPT_TIMEOUT, OPT_JSON, OPT_HELP, OPT_WATCH, OPT_PASSWORD };
 
 static const struct option options[] = {
     {"cache", required_argument, NULL, 'c'},   {"socket", required_argument, NULL, 's'},
     {"host", required_argument, NULL, 'h'},    {"ttl", required_argument, NULL, OPT_TTL},
+    {"url", required_argument, NULL, OPT_URL}, {"soft", no_argument, NULL, OPT_SOFT},
     {"tag", required_argument, NULL, OPT_TAG}, {"timeout", required_argument, NULL, OPT_TIMEOUT},
     {"json", no_argument, NULL, OPT_JSON},     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, OPT_HELP},     {"watch", required_argument, NULL, OPT_WATCH},
@@ -520,6 +552,12 @@ static int take_option(struct ctl *ctl, int option)
         return -1;
     case OPT_TTL:
         ctl->ttl = optarg;
+        return -1;
+    case OPT_URL:
+        ctl->url = optarg;
+        return -1;
+    case OPT_SOFT:
+        ctl->soft = true;
         return -1;
     case OPT_TAG:
         ctl->tag = optarg;

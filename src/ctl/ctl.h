@@ -12,7 +12,8 @@
 enum { STATUS_OK = 0, STATUS_MISS = 1, STATUS_ERROR = 2 };
 
 struct ctl {
-    const char *socket, *address, *cache, *ttl, *tag, *user, *password_file;
+    const char *socket, *address, *cache, *ttl, *tag, *url, *user, *password_file;
+    bool soft;
     uint64_t timeout_ms, watch_ms;
     bool json;
     struct wire wire;

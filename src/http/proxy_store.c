@@ -185,8 +185,7 @@ void store_object(struct flight *flight, struct slice value)
         bool own = slice_eq(buf_slice(&key), buf_slice(&flight->key));
 
         set_expiry(flight, &object.head, &attrs);
-        if (!cache_has_l2(flight->route->cache))
-            attrs.n_tags = split_tags(buf_slice(&flight->tags), tags);
+        attrs.n_tags = split_tags(buf_slice(&flight->tags), tags);
         put(flight, buf_slice(&key), own ? flight->lease : 0, value, &attrs);
         if (own)
             flight->lease = 0;

@@ -51,11 +51,17 @@ enum cache_status purge_page(struct cache *cache, const struct config_route *rou
                              struct slice key, bool soft, struct cache_op *op)
 {
     struct cache_change change = {.kind = CHANGE_EXPIRE};
+    enum cache_status status;
 
     if (route != NULL && route->n_key_headers + route->n_key_cookies > 0)
         return purge_all(cache, key, op);
-    if (!soft || !is_page(cache, key))
-        return cache_delete(cache, key, op);
+    /* Redis keeps nothing past its time. */
+    if (!soft || cache_has_l2(cache) || !is_page(cache, key))
+        return cache_purge_key(cache, key, op);
     change.attrs.expires_ms = clock_now_ms(); /* now: exact to the millisecond */
-    return cache_change(cache, key, &change, NULL, op, NULL);
+    status = cache_change(cache, key, &change, NULL, op, NULL);
+    /* What the others have under this key is not known here, a list of variants perhaps: gone. */
+    if (status != CACHE_WAIT)
+        cache_tell_purge(cache, key);
+    return status;
 }

@@ -13,6 +13,7 @@ enum message_action {
     MESSAGE_CLEAR_END, /* the end of a clear */
     MESSAGE_PATTERN,   /* pattern, in "key" */
     MESSAGE_TAG,       /* tag, in "key" */
+    MESSAGE_PURGE,     /* key: purged from a cache that is in memory alone */
     MESSAGE_NONCE,     /* our own sign of life, in "key" */
     MESSAGE_OTHER,     /* well-formed, unknown action: count and ignore */
 };

@@ -160,6 +160,7 @@ enum step_kind {
     STEP_CLEAR,
     STEP_PURGE,
     STEP_PURGE_TAG,
+    STEP_PURGE_PAGE, /* of a site, by its key (http/route.h) */
     STEP_COUNT,
     STEP_FILL,
     STEP_FAIL
@@ -172,9 +173,11 @@ struct step {
     struct slice value;
     struct cache_attrs attrs;
     struct cache_change change;
-    uint64_t token, retry_ms; /* FILL, FAIL */
-    bool bulk;                /* its value goes into the reply as a bulk string */
-    int64_t args[2];          /* for the reply_fn */
+    uint64_t token, retry_ms;         /* FILL, FAIL */
+    const struct config_route *route; /* PURGE_PAGE: the page's, or NULL */
+    bool soft;                        /* likewise */
+    bool bulk;                        /* its value goes into the reply as a bulk string */
+    int64_t args[2];                  /* for the reply_fn */
 };
 
 /* What it led to. */

@@ -2,6 +2,7 @@
 #include "worker/command.h"
 
 #include "common/auth.h"
+#include "http/route.h"
 #include "shm/check.h"
 #include "shm/table.h"
 
@@ -77,6 +78,25 @@ static void make_purge_tag(const struct call *call, size_t i, struct step *step)
     step->key = call->argv[2 + i];
 }
 
+/* URL http://HOST/PATH [SOFT]: a page of a site that is kept in this cache. */
+static void purge_url(struct call *call)
+{
+    struct step step = {.kind = STEP_PURGE_PAGE, .soft = call->argc == 4};
+    const struct config *config = call->conn->worker->heritage->config;
+    struct buf key = {0};
+    int rc =
+        route_url_key(config, cache_config(call->cache)->name, call->argv[2], &key, &step.route);
+
+    step.key = buf_slice(&key);
+    if (rc == ERR_OK)
+        operate(call, &step, answer_one_or_zero);
+    else
+        reply_error(call->out, rc == ERR_NOMEM
+                                   ? "ERR no memory for this request"
+                                   : "ERR the address of a page is written http://HOST/PATH");
+    buf_fini(&key);
+}
+
 void cmd_purge(struct call *call)
 {
     struct step step = {.kind = STEP_PURGE, .key = call->argv[2]};
@@ -85,8 +105,12 @@ void cmd_purge(struct call *call)
         many(call, (size_t)call->argc - 2, make_purge_tag, MANY_SUM);
     else if (slice_ieq(call->argv[1], "PATTERN") && call->argc == 3)
         operate(call, &step, answer_integer);
+    else if (slice_ieq(call->argv[1], "URL") &&
+             (call->argc == 3 || (call->argc == 4 && slice_ieq(call->argv[3], "SOFT"))))
+        purge_url(call);
     else
-        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE PATTERN p | TAG t ...");
+        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE PATTERN p | TAG t ... | URL u "
+                               "[SOFT]");
 }
 
 void cmd_clear(struct call *call)

@@ -1,6 +1,8 @@
 /* Running operations for commands: at once where possible, parked where they must wait. */
 #include "worker/command.h"
 
+#include "http/purge.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,8 +162,10 @@ static void bulk_send(struct bulk_sink *bulk, struct conn *conn)
 
 static void bulk_init(struct bulk_sink *bulk, struct buf *out, const struct step *step)
 {
-    *bulk = (struct bulk_sink){
-        .sink = {.place = bulk_place}, .out = out, .mark = buf_len(out), .reads = step->kind == STEP_GET};
+    *bulk = (struct bulk_sink){.sink = {.place = bulk_place},
+                               .out = out,
+                               .mark = buf_len(out),
+                               .reads = step->kind == STEP_GET};
 }
 
 /* A value that was placed before a failure is no answer, nor is a stale one that Redis has no more.
@@ -197,6 +201,8 @@ static enum cache_status try_step(struct cache *cache, const struct step *step,
         return cache_purge(cache, step->key, op);
     case STEP_PURGE_TAG:
         return cache_purge_tag(cache, step->key, op);
+    case STEP_PURGE_PAGE:
+        return purge_page(cache, step->route, step->key, step->soft, op);
     case STEP_COUNT:
         return cache_count(cache, op, integer);
     case STEP_FILL:
