@@ -7,12 +7,14 @@
 bool object_parse(struct slice value, struct object *object)
 {
     struct object_head *head = &object->head;
-    size_t rest = value.len - sizeof(*head);
-    const char *at = value.data + sizeof(*head);
+    size_t rest;
+    const char *at;
 
     if (value.len < sizeof(*head))
         return false;
     memcpy(head, value.data, sizeof(*head));
+    rest = value.len - sizeof(*head);
+    at = value.data + sizeof(*head);
     if (head->magic != OBJECT_MAGIC || head->kind > OBJECT_PART || head->reason_len > rest ||
         head->lines_len > rest - head->reason_len ||
         head->body_len != rest - head->reason_len - head->lines_len ||

@@ -1,9 +1,7 @@
 #include "proto/http1.h"
 
-#include "proto/http1_fields.h"
-#include "proto/http1_lines.h"
+#include "proto/http1_message.h"
 
-#include <llhttp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,25 +11,27 @@
 /* "GET /x HTTP/1.1": the request line beyond method and target. */
 #define LINE_EXTRA (sizeof("  HTTP/1.1") - 1)
 struct http1_parser {
-    llhttp_t llhttp;
-    struct http1_limits limits;
-    struct http1_fields fields; /* behind the target */
+    struct http1_message message;
+    llhttp_settings_t settings;
     struct buf body;
     size_t target_len;
-    uint64_t head_taken; /* bytes of the request given to llhttp before the headers were complete */
     uint64_t line_bytes;
-    struct http1_lines lines;
     uint64_t body_bytes; /* of the body so far, taken or not */
-    bool target_done, headers_done, complete;
+    bool target_done;
     int status; /* of a failure, else 0 */
     enum parse_status outcome;
     char why[160];
     struct http1_request request;
 };
 
+static struct http1_parser *of_message(struct http1_message *message)
+{
+    return (struct http1_parser *)(void *)message;
+}
+
 static struct http1_parser *owner(llhttp_t *llhttp)
 {
-    return llhttp->data;
+    return of_message(http1_message_of(llhttp));
 }
 
 /* Remember the first failure. Returns what makes llhttp stop. */
@@ -60,23 +60,25 @@ static int fail_memory(struct http1_parser *parser)
 static int fail_line(struct http1_parser *parser)
 {
     return fail(parser, 414, "the request line is over limits.http_line (%llu bytes)",
-                (unsigned long long)parser->limits.line_bytes);
+                (unsigned long long)parser->message.limits.line_bytes);
 }
 
 static int fail_headers(struct http1_parser *parser)
 {
     return fail(parser, 431, "the headers are over limits.http_header (%llu bytes)",
-                (unsigned long long)parser->limits.header_bytes);
+                (unsigned long long)parser->message.limits.header_bytes);
 }
 
 static int fail_body(struct http1_parser *parser)
 {
     return fail(parser, 413, "the body is over limits.value (%llu bytes)",
-                (unsigned long long)parser->limits.body_bytes);
+                (unsigned long long)parser->message.limits.body_bytes);
 }
 
-static int check_fields(struct http1_parser *parser, enum http1_fields_status status)
+static int refuse_fields(struct http1_message *message, enum http1_fields_status status)
 {
+    struct http1_parser *parser = of_message(message);
+
     switch (status) {
     case FIELDS_OK:
         return 0;
@@ -84,7 +86,7 @@ static int check_fields(struct http1_parser *parser, enum http1_fields_status st
         return fail_headers(parser);
     case FIELDS_TOO_MANY:
         return fail(parser, 431, "more header lines than limits.http_header_count (%lld)",
-                    (long long)parser->limits.header_count);
+                    (long long)parser->message.limits.header_count);
     case FIELDS_NAMELESS:
         return fail(parser, 400, "a header line without a name");
     default:
@@ -99,9 +101,9 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     struct http1_parser *parser = owner(llhttp);
 
     parser->line_bytes += len;
-    if (parser->line_bytes > parser->limits.line_bytes)
+    if (parser->line_bytes > parser->message.limits.line_bytes)
         return fail_line(parser);
-    return buf_append(&parser->fields.text, at, len) == ERR_OK ? 0 : fail_memory(parser);
+    return buf_append(&parser->message.fields.text, at, len) == ERR_OK ? 0 : fail_memory(parser);
 }
 
 static int on_url_complete(llhttp_t *llhttp)
@@ -109,52 +111,17 @@ static int on_url_complete(llhttp_t *llhttp)
     struct http1_parser *parser = owner(llhttp);
 
     parser->target_done = true;
-    parser->target_len = buf_len(&parser->fields.text);
+    parser->target_len = buf_len(&parser->message.fields.text);
     parser->line_bytes += strlen(llhttp_method_name(llhttp_get_method(llhttp))) + LINE_EXTRA;
-    return parser->line_bytes > parser->limits.line_bytes ? fail_line(parser) : 0;
-}
-
-static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct http1_parser *parser = owner(llhttp);
-    struct http1_fields *fields = &parser->fields;
-
-    /* A trailer is counted, not kept (RFC 9110 section 6.5.1). */
-    return check_fields(parser, parser->headers_done
-                                    ? http1_fields_count(fields, len, &parser->limits)
-                                    : http1_fields_name(fields, at, len, &parser->limits));
-}
-
-static int on_header_field_complete(llhttp_t *llhttp)
-{
-    struct http1_parser *parser = owner(llhttp);
-
-    return parser->headers_done ? 0 : check_fields(parser, http1_fields_name_end(&parser->fields));
-}
-
-static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct http1_parser *parser = owner(llhttp);
-    struct http1_fields *fields = &parser->fields;
-
-    return check_fields(parser, parser->headers_done
-                                    ? http1_fields_count(fields, len, &parser->limits)
-                                    : http1_fields_value(fields, at, len, &parser->limits));
-}
-
-static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t len)
-{
-    struct http1_parser *parser = owner(llhttp);
-
-    (void)at;
-    return check_fields(parser, http1_fields_count(&parser->fields, len, &parser->limits));
+    return parser->line_bytes > parser->message.limits.line_bytes ? fail_line(parser) : 0;
 }
 
 static bool body_fits(const struct http1_parser *parser, uint64_t more)
 {
     uint64_t have = parser->body_bytes;
 
-    return more <= parser->limits.body_bytes && have <= parser->limits.body_bytes - more;
+    return more <= parser->message.limits.body_bytes &&
+           have <= parser->message.limits.body_bytes - more;
 }
 
 static int on_chunk_header(llhttp_t *llhttp)
@@ -222,17 +189,17 @@ static void split_target(struct http1_request *request)
 static int publish(struct http1_parser *parser)
 {
     struct http1_request *request = &parser->request;
-    const char *name = llhttp_method_name(llhttp_get_method(&parser->llhttp));
+    const char *name = llhttp_method_name(llhttp_get_method(&parser->message.llhttp));
 
-    if (http1_fields_publish(&parser->fields) != ERR_OK)
+    if (http1_fields_publish(&parser->message.fields) != ERR_OK)
         return fail_memory(parser);
-    request->method = map_method(llhttp_get_method(&parser->llhttp));
+    request->method = map_method(llhttp_get_method(&parser->message.llhttp));
     request->method_name = slice_cstr(name);
-    request->target = slice_make(buf_head(&parser->fields.text), parser->target_len);
-    request->minor = llhttp_get_http_minor(&parser->llhttp);
-    request->keep_alive = llhttp_should_keep_alive(&parser->llhttp) != 0;
-    request->headers = parser->fields.list;
-    request->n_headers = parser->fields.n;
+    request->target = slice_make(buf_head(&parser->message.fields.text), parser->target_len);
+    request->minor = llhttp_get_http_minor(&parser->message.llhttp);
+    request->keep_alive = llhttp_should_keep_alive(&parser->message.llhttp) != 0;
+    request->headers = parser->message.fields.list;
+    request->n_headers = parser->message.fields.n;
     request->body = slice_make("", 0);
     split_target(request);
     return 0;
@@ -242,8 +209,8 @@ static int publish(struct http1_parser *parser)
 static int check_framing(struct http1_parser *parser)
 {
     const struct http1_request *request = &parser->request;
-    size_t codings = http1_fields_named(&parser->fields, "transfer-encoding");
-    size_t lengths = http1_fields_named(&parser->fields, "content-length");
+    size_t codings = http1_fields_named(&parser->message.fields, "transfer-encoding");
+    size_t lengths = http1_fields_named(&parser->message.fields, "content-length");
 
     if (codings > 0 && lengths > 0)
         return fail(parser, 400, "both Transfer-Encoding and Content-Length");
@@ -254,7 +221,7 @@ static int check_framing(struct http1_parser *parser)
     if (codings > 1 ||
         (codings == 1 && !slice_ieq(http1_header(request, "transfer-encoding"), "chunked")))
         return fail(parser, 501, "the only transfer coding known here is chunked");
-    if (lengths == 1 && !body_fits(parser, parser->llhttp.content_length))
+    if (lengths == 1 && !body_fits(parser, parser->message.llhttp.content_length))
         return fail_body(parser);
     return 0;
 }
@@ -269,15 +236,15 @@ static int on_headers_complete(llhttp_t *llhttp)
         return fail(parser, 505, "HTTP/1.0 and HTTP/1.1 are spoken here");
     if (publish(parser) != 0)
         return -1;
-    hosts = http1_fields_named(&parser->fields, "host");
+    hosts = http1_fields_named(&parser->message.fields, "host");
     if (hosts > 1 || (hosts == 0 && request->minor > 0))
         return fail(parser, 400, hosts == 0 ? "no Host header" : "more than one Host header");
     if (check_framing(parser) != 0)
         return -1;
     request->expect_continue =
         request->minor > 0 && slice_ieq(http1_header(request, "expect"), "100-continue");
-    parser->headers_done = true;
-    if (!parser->limits.stream)
+    parser->message.headers_done = true;
+    if (!parser->message.limits.stream)
         return 0;
     request->has_body = (llhttp->flags & F_CHUNKED) != 0 || llhttp->content_length > 0;
     return HPE_PAUSED;
@@ -288,23 +255,21 @@ static int on_message_complete(llhttp_t *llhttp)
     struct http1_parser *parser = owner(llhttp);
 
     parser->request.body = buf_slice(&parser->body);
-    parser->complete = true;
+    parser->message.complete = true;
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t settings = {
-    .on_url = on_url,
-    .on_url_complete = on_url_complete,
-    .on_header_field = on_header_field,
-    .on_header_field_complete = on_header_field_complete,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
-    .on_chunk_header = on_chunk_header,
-    .on_chunk_extension_name = on_chunk_extension,
-    .on_chunk_extension_value = on_chunk_extension,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
-};
+static void fill_settings(llhttp_settings_t *settings)
+{
+    llhttp_settings_init(settings);
+    http1_message_settings(settings);
+    settings->on_url = on_url;
+    settings->on_url_complete = on_url_complete;
+    settings->on_headers_complete = on_headers_complete;
+    settings->on_chunk_header = on_chunk_header;
+    settings->on_body = on_body;
+    settings->on_message_complete = on_message_complete;
+}
 
 struct http1_parser *http1_parser_create(const struct http1_limits *limits)
 {
@@ -312,10 +277,12 @@ struct http1_parser *http1_parser_create(const struct http1_limits *limits)
 
     if (parser == NULL)
         return NULL;
-    parser->limits = *limits;
-    parser->lines.request = true;
-    llhttp_init(&parser->llhttp, HTTP_REQUEST, &settings);
-    parser->llhttp.data = parser;
+    parser->message.limits = *limits;
+    parser->message.lines.request = true;
+    parser->message.refuse = refuse_fields;
+    fill_settings(&parser->settings);
+    llhttp_init(&parser->message.llhttp, HTTP_REQUEST, &parser->settings);
+    parser->message.llhttp.data = &parser->message;
     return parser;
 }
 
@@ -323,28 +290,23 @@ void http1_parser_destroy(struct http1_parser *parser)
 {
     if (parser == NULL)
         return;
-    http1_fields_fini(&parser->fields);
+    http1_fields_fini(&parser->message.fields);
     buf_fini(&parser->body);
     free(parser);
 }
 
 void http1_parser_reset(struct http1_parser *parser)
 {
-    if (!parser->complete)
+    if (!parser->message.complete)
         return;
-    http1_fields_reset(&parser->fields);
+    http1_message_reset(&parser->message);
     buf_truncate(&parser->body, 0);
     buf_shrink(&parser->body, BODY_KEEP);
     parser->target_len = 0;
-    parser->head_taken = 0;
     parser->line_bytes = 0;
-    parser->lines = (struct http1_lines){.request = true};
     parser->body_bytes = 0;
     parser->target_done = false;
-    parser->headers_done = false;
-    parser->complete = false;
     parser->request = (struct http1_request){0};
-    llhttp_reset(&parser->llhttp);
 }
 
 static bool is_token(char c)
@@ -356,7 +318,7 @@ static bool is_token(char c)
 /* llhttp refused the bytes at `at`. */
 static void fail_syntax(struct http1_parser *parser, llhttp_errno_t error, const char *at)
 {
-    const char *reason = llhttp_get_error_reason(&parser->llhttp);
+    const char *reason = llhttp_get_error_reason(&parser->message.llhttp);
 
     if (error == HPE_INVALID_METHOD && is_token(*at))
         fail(parser, 501, "this method is not known here");
@@ -367,26 +329,20 @@ static void fail_syntax(struct http1_parser *parser, llhttp_errno_t error, const
              reason == NULL || reason[0] == '\0' ? llhttp_errno_name(error) : reason);
 }
 
-/* The bytes that may be given to llhttp now: below the limit of a head, and with proper line ends.
- */
+/* The bytes that may be given to llhttp now. */
 static size_t admit(struct http1_parser *parser, const char *data, size_t len)
 {
-    uint64_t head_max = parser->limits.line_bytes + parser->limits.header_bytes;
-    size_t good;
-
-    if (parser->headers_done)
-        return len;
-    if (parser->head_taken >= head_max) {
+    switch (http1_message_admit(&parser->message, data, &len)) {
+    case ADMIT_OVER:
         (void)(parser->target_done ? fail_headers(parser) : fail_line(parser));
         return 0;
-    }
-    if (len > head_max - parser->head_taken)
-        len = (size_t)(head_max - parser->head_taken);
-    parser->head_taken += len;
-    good = http1_lines_scan(&parser->lines, data, len);
-    if (good == 0)
+    case ADMIT_LINES:
         fail(parser, 400, "a bare CR or LF, a folded header line, or a malformed request line");
-    return good;
+        return 0;
+    case ADMIT_GOOD:
+        break;
+    }
+    return len;
 }
 
 /* Returns the bytes taken. */
@@ -398,13 +354,13 @@ static size_t feed(struct http1_parser *parser, const char *data, size_t len)
     len = admit(parser, data, len);
     if (len == 0)
         return 0;
-    error = llhttp_execute(&parser->llhttp, data, len);
+    error = llhttp_execute(&parser->message.llhttp, data, len);
     if (error == HPE_OK)
         return len;
-    at = llhttp_get_error_pos(&parser->llhttp);
+    at = llhttp_get_error_pos(&parser->message.llhttp);
     if (at == NULL || at < data || at > data + len)
         at = data;
-    if (!parser->complete && !(error == HPE_PAUSED && parser->headers_done))
+    if (!parser->message.complete && !(error == HPE_PAUSED && parser->message.headers_done))
         fail_syntax(parser, error, at < data + len ? at : "\n");
     return (size_t)(at - data);
 }
@@ -412,7 +368,7 @@ static size_t feed(struct http1_parser *parser, const char *data, size_t len)
 /* Whether the caller waits for no more than what there is. */
 static bool arrived(const struct http1_parser *parser, bool head)
 {
-    return parser->complete || (head && parser->headers_done);
+    return parser->message.complete || (head && parser->message.headers_done);
 }
 
 static void run(struct http1_parser *parser, struct slice input, bool head, size_t *used)
@@ -426,10 +382,10 @@ enum parse_status http1_parse(struct http1_parser *parser, struct slice input, s
                               const struct http1_request **request)
 {
     http1_parser_reset(parser);
-    run(parser, input, parser->limits.stream, used);
+    run(parser, input, parser->message.limits.stream, used);
     if (parser->status != 0)
         return parser->outcome;
-    if (!arrived(parser, parser->limits.stream))
+    if (!arrived(parser, parser->message.limits.stream))
         return PARSE_MORE;
     *request = &parser->request;
     return PARSE_OK;
@@ -439,27 +395,27 @@ enum parse_status http1_parse_body(struct http1_parser *parser, struct slice inp
                                    struct slice *piece)
 {
     buf_truncate(&parser->body, 0);
-    if (!parser->complete && llhttp_get_errno(&parser->llhttp) == HPE_PAUSED) {
-        llhttp_resume(&parser->llhttp);
+    if (!parser->message.complete && llhttp_get_errno(&parser->message.llhttp) == HPE_PAUSED) {
+        llhttp_resume(&parser->message.llhttp);
         /* A message without a body is over now, and says so without taking a byte. */
         if (!parser->request.has_body)
-            parser->complete = true;
+            parser->message.complete = true;
     }
     run(parser, input, false, used);
     *piece = buf_slice(&parser->body);
     if (parser->status != 0)
         return parser->outcome;
-    return parser->complete ? PARSE_OK : PARSE_MORE;
+    return parser->message.complete ? PARSE_OK : PARSE_MORE;
 }
 
 bool http1_headers_done(const struct http1_parser *parser)
 {
-    return parser->headers_done;
+    return parser->message.headers_done;
 }
 
 const struct http1_request *http1_head(struct http1_parser *parser)
 {
-    return parser->headers_done ? &parser->request : NULL;
+    return parser->message.headers_done ? &parser->request : NULL;
 }
 
 int http1_error(const struct http1_parser *parser, const char **why)

@@ -1,5 +1,5 @@
 /* HTTP/1 requests and responses over llhttp (RFC 9110, RFC 9112). No I/O, no cache.
- * llhttp's header is included in http1.c only. */
+ * llhttp's header is included in http1_message.h only. */
 #ifndef PROTO_HTTP1_H
 #define PROTO_HTTP1_H
 
