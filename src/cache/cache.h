@@ -255,6 +255,13 @@ enum cache_status cache_purge_tag(struct cache *cache, struct slice tag, struct 
  * also where the cache is in memory alone, if a Redis is configured that carries messages
  * (redis.invalidation); deletes and clears of such a cache are this node's. */
 enum cache_status cache_purge_key(struct cache *cache, struct slice key, struct cache_op *op);
+/* Let what matches, or carries the tag, be asked about from now on (shm/soft.h), on every node.
+ * What that means is for those to see to who keep pages: they ask cache_softened() with the wall
+ * time of storing. CACHE_REFUSED: the pattern has more than SOFT_PATTERN_MAX bytes. */
+enum cache_status cache_soften(struct cache *cache, struct slice pattern);
+enum cache_status cache_soften_tag(struct cache *cache, struct slice tag);
+bool cache_softened(const struct cache *cache, struct slice key, struct slice tags,
+                    uint64_t stored_ms);
 /* The other nodes' part of it alone. */
 void cache_tell_purge(struct cache *cache, struct slice key);
 

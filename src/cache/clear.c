@@ -65,6 +65,42 @@ void tell_purge(struct cache *cache, enum message_action action, struct slice te
         announce(cache, action, text);
 }
 
+static struct soft *soft_of(const struct cache *cache)
+{
+    return soft_at(cache->set->heritage->soft, cache->number);
+}
+
+/* Unlike other purges these are told for layered caches here, too: Redis keeps nothing of them. */
+static void tell_soft(struct cache *cache, enum message_action action, struct slice text)
+{
+    if (cache->set->pool != NULL &&
+        cache->set->heritage->config->redis.invalidation != ADAPTER_NONE)
+        announce(cache, action, text);
+}
+
+enum cache_status cache_soften(struct cache *cache, struct slice pattern)
+{
+    if (!soft_purge_pattern(soft_of(cache), pattern, clock_wall_ms()))
+        return CACHE_REFUSED;
+    stat_add(cache->zone, STAT_PURGES, 1);
+    tell_soft(cache, MESSAGE_SOFT_PATTERN, pattern);
+    return CACHE_OK;
+}
+
+enum cache_status cache_soften_tag(struct cache *cache, struct slice tag)
+{
+    soft_purge_tag(soft_of(cache), tag, clock_wall_ms());
+    stat_add(cache->zone, STAT_PURGES, 1);
+    tell_soft(cache, MESSAGE_SOFT_TAG, tag);
+    return CACHE_OK;
+}
+
+bool cache_softened(const struct cache *cache, struct slice key, struct slice tags,
+                    uint64_t stored_ms)
+{
+    return soft_purged(soft_of(cache), key, tags, stored_ms);
+}
+
 void cache_tell_purge(struct cache *cache, struct slice key)
 {
     tell_purge(cache, MESSAGE_PURGE, key);

@@ -11,6 +11,7 @@
 #include "shm/health.h"
 #include "shm/journal.h"
 #include "shm/scoreboard.h"
+#include "shm/soft.h"
 #include "shm/zone.h"
 
 #include <sys/types.h>
@@ -42,6 +43,7 @@ struct heritage {
     struct incarnation *incarnation; /* NULL without Redis */
     struct jobs *jobs;
     struct health *health; /* of the routes' servers: [route * CONFIG_MAX_ORIGINS + server] */
+    struct soft *soft;                     /* by cache number */
     struct events *events;                 /* telemetry */
     struct zone *zones[CONFIG_MAX_CACHES]; /* by cache number: its place in config->caches */
     struct heritage_direct direct[CONFIG_MAX_CACHES]; /* likewise */

@@ -60,7 +60,8 @@ static void apply_clear(struct cache *cache, bool begins)
 
 static bool is_purge(enum message_action action)
 {
-    return action == MESSAGE_PURGE || action == MESSAGE_PATTERN || action == MESSAGE_TAG;
+    return action == MESSAGE_PURGE || action == MESSAGE_PATTERN || action == MESSAGE_TAG ||
+           action == MESSAGE_SOFT_PATTERN || action == MESSAGE_SOFT_TAG;
 }
 
 void caches_apply(struct caches *caches, const struct message *message)
@@ -87,6 +88,13 @@ void caches_apply(struct caches *caches, const struct message *message)
         break;
     case MESSAGE_TAG:
         ban_tag(cache->zone, key);
+        break;
+    case MESSAGE_SOFT_PATTERN:
+        (void)soft_purge_pattern(soft_at(caches->heritage->soft, cache->number), key,
+                                 clock_wall_ms());
+        break;
+    case MESSAGE_SOFT_TAG:
+        soft_purge_tag(soft_at(caches->heritage->soft, cache->number), key, clock_wall_ms());
         break;
     default:
         return;

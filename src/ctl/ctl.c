@@ -29,9 +29,8 @@ static const char usage_text[] =
     "  clear                   remove everything in the cache\n"
     "  purge PATTERN           remove the keys that match a glob\n"
     "  purge --tag TAG         remove the entries that carry a tag\n"
-    "  purge --url URL         remove a page of the site, from the cache http unless -c names "
-    "one;\n"
-    "                          with --soft let it be stale instead\n"
+    "  purge --url URL         remove a page of the site, from the cache http unless -c names one\n"
+    "  purge --soft ...        let pages of the site be stale instead\n"
     "  stats                   figures of all caches, or with -c of one\n"
     "  reset                   begin counting at zero\n"
     "  check                   validate the shared memory\n"
@@ -330,17 +329,16 @@ static int purge_url(struct ctl *ctl)
 
 static int cmd_purge(struct ctl *ctl, int argc, char **args)
 {
-    struct slice argv[3] = {SLICE_LIT("CACHETASTIC.PURGE")};
+    struct slice argv[4] = {SLICE_LIT("CACHETASTIC.PURGE"), SLICE_LIT("SOFT")};
+    int n = ctl->soft ? 2 : 1;
 
     if ((argc == 1) + (ctl->tag != NULL) + (ctl->url != NULL) != 1)
         return fail("purge takes a pattern, --tag TAG or --url URL, one of them");
-    if (ctl->soft && ctl->url == NULL)
-        return fail("--soft goes with --url");
     if (ctl->url != NULL)
         return purge_url(ctl);
-    argv[1] = ctl->tag != NULL ? SLICE_LIT("TAG") : SLICE_LIT("PATTERN");
-    argv[2] = slice_cstr(ctl->tag != NULL ? ctl->tag : args[0]);
-    return remove_many(ctl, 3, argv, "purged");
+    argv[n++] = ctl->tag != NULL ? SLICE_LIT("TAG") : SLICE_LIT("PATTERN");
+    argv[n++] = slice_cstr(ctl->tag != NULL ? ctl->tag : args[0]);
+    return remove_many(ctl, n, argv, ctl->soft ? "stale from now on" : "purged");
 }
 
 /* A command that answers with JSON, parsed. NULL: what is wrong was said. */

@@ -3,6 +3,8 @@
 #include "http/api_impl.h"
 #include "http/purge.h"
 
+#include <stdio.h>
+
 const char *api_backend_name(const struct cache *cache)
 {
     switch (cache_config(cache)->backend) {
@@ -96,6 +98,19 @@ static enum cache_status run_purge_tag(struct api_call *call, struct cache_op *o
     return cache_purge_tag(call->cache, call->args.text, op);
 }
 
+static enum cache_status run_soften(struct api_call *call, struct cache_op *op)
+{
+    if (op != NULL)
+        snprintf(op->error, sizeof(op->error), "a pattern has at most %d bytes", SOFT_PATTERN_MAX);
+    return cache_soften(call->cache, call->args.text);
+}
+
+static enum cache_status run_soften_tag(struct api_call *call, struct cache_op *op)
+{
+    (void)op;
+    return cache_soften_tag(call->cache, call->args.text);
+}
+
 static enum cache_status purge_url(struct api_call *call, bool soft, struct cache_op *op)
 {
     const char *name = cache_config(call->cache)->name;
@@ -179,7 +194,10 @@ enum api_result api_purge(struct api_call *call)
         return API_ANSWERED;
     }
     call->args.text = buf_slice(text);
-    call->run = pattern.len > 0 ? run_purge : run_purge_tag;
+    if (slice_eq(http1_query(call->request, "soft"), SLICE_LIT("1")))
+        call->run = pattern.len > 0 ? run_soften : run_soften_tag;
+    else
+        call->run = pattern.len > 0 ? run_purge : run_purge_tag;
     call->answer = answer_removed;
     return api_call_run(call, true);
 }

@@ -2,7 +2,7 @@
 
 #include <strings.h>
 
-#define OBJECT_MAGIC 0x32706863u /* "chp2" */
+#define OBJECT_MAGIC 0x33706863u /* "chp3" */
 
 bool object_parse(struct slice value, struct object *object)
 {
@@ -16,13 +16,17 @@ bool object_parse(struct slice value, struct object *object)
     rest = value.len - sizeof(*head);
     at = value.data + sizeof(*head);
     if (head->magic != OBJECT_MAGIC || head->kind > OBJECT_PART || head->reason_len > rest ||
-        head->lines_len > rest - head->reason_len ||
-        head->body_len != rest - head->reason_len - head->lines_len ||
+        head->tags_len > rest - head->reason_len ||
+        head->lines_len > rest - head->reason_len - head->tags_len ||
+        head->body_len != rest - head->reason_len - head->tags_len - head->lines_len ||
         head->etag_at > head->lines_len || head->etag_len > head->lines_len - head->etag_at)
         return false;
     object->reason = slice_make(at, head->reason_len);
-    object->lines = slice_make(at + head->reason_len, head->lines_len);
-    object->body = slice_make(at + head->reason_len + head->lines_len, head->body_len);
+    at += head->reason_len;
+    object->tags = slice_make(at, head->tags_len);
+    at += head->tags_len;
+    object->lines = slice_make(at, head->lines_len);
+    object->body = slice_make(at + head->lines_len, head->body_len);
     return true;
 }
 
@@ -75,19 +79,22 @@ static void find_etag(struct slice lines, struct object_head *head)
 }
 
 int object_begin(struct buf *out, const struct object_head *head, struct slice reason,
-                 struct slice lines)
+                 struct slice tags, struct slice lines)
 {
     struct object_head full = *head;
     int status;
 
     full.magic = OBJECT_MAGIC;
     full.reason_len = (uint32_t)reason.len;
+    full.tags_len = (uint32_t)tags.len;
     full.lines_len = (uint32_t)lines.len;
     if (full.kind == OBJECT_PAGE || full.kind == OBJECT_PART)
         find_etag(lines, &full);
     status = buf_append(out, &full, sizeof(full));
     if (status == ERR_OK)
         status = buf_append(out, reason.data, reason.len);
+    if (status == ERR_OK)
+        status = buf_append(out, tags.data, tags.len);
     if (status == ERR_OK)
         status = buf_append(out, lines.data, lines.len);
     return status;

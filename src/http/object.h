@@ -1,7 +1,7 @@
 /* A stored response: one value of a cache (metadata, header lines, body), or a note about a page
  * that is none. The bytes stay on this machine: numbers are in its byte order. Pure.
  *
- *   struct object_head | reason phrase | "Name: value\r\n" ... "\r\n" | body
+ *   struct object_head | reason phrase | tags | "Name: value\r\n" ... "\r\n" | body
  *
  * The head's own length, and what a reply puts in its place, are why the lines stand in front of
  * the body as they go out: a hit is copied once. */
@@ -29,7 +29,7 @@ struct object_head {
     uint32_t flags;
     uint32_t reason_len, lines_len;
     uint32_t etag_at, etag_len; /* the ETag's value, in lines */
-    uint32_t spare;
+    uint32_t tags_len;
     uint64_t body_len;
     uint64_t generation; /* VARIES: of its variants' keys */
     int64_t stored_ms;   /* wall time of arrival */
@@ -43,7 +43,7 @@ struct object_head {
 /* A stored response as a reader sees it; slices into its bytes. */
 struct object {
     struct object_head head;
-    struct slice reason, lines, body;
+    struct slice reason, tags, lines, body;
 };
 
 /* False: these bytes are no object (a value that others stored under that key). */
@@ -52,10 +52,10 @@ bool object_parse(struct slice value, struct object *object);
  * in it. object->body begins there, and only as many bytes as piece has may be looked at. */
 bool object_parse_head(struct slice piece, size_t len, struct object *object);
 
-/* Begin an object in out: head, reason and lines (with the empty line); the body is appended by the
- * caller, who then calls object_finish(). */
+/* Begin an object in out: head, reason, tags (words between blanks) and lines (with the empty
+ * line); the body is appended by the caller, who then calls object_finish(). */
 int object_begin(struct buf *out, const struct object_head *head, struct slice reason,
-                 struct slice lines) MUST_CHECK;
+                 struct slice tags, struct slice lines) MUST_CHECK;
 /* The body is complete: write its length into the head. start: where the object begins. */
 void object_finish(char *start, uint64_t body_len);
 

@@ -160,7 +160,8 @@ static int begin_object(struct flight *flight, const struct http1_reply *reply)
     if (status == ERR_OK)
         status = buf_append(&lines, "\r\n", 2);
     if (status == ERR_OK)
-        status = object_begin(&flight->data, &head, reply->reason, buf_slice(&lines));
+        status = object_begin(&flight->data, &head, reply->reason, buf_slice(&flight->tags),
+                              buf_slice(&lines));
     flight->body_at = buf_len(&flight->data);
     buf_fini(&lines);
     return status;
@@ -371,8 +372,13 @@ static int freshen(struct flight *flight, const struct http1_reply *reply, struc
         /* The 304's own age counts, not that of the response it confirms. */
         flight->freshness.age_s = judge(flight, 200, fields_of(reply)).age_s;
         keep_tags(flight, fields_of(reply));
+        /* As any other field that the 304 does not bring. */
+        if (buf_len(&flight->tags) == 0)
+            status = buf_append(&flight->tags, object.tags.data, object.tags.len);
         head = object_head(flight, object.head.status);
-        status = object_begin(value, &head, object.reason, buf_slice(&lines));
+        if (status == ERR_OK)
+            status = object_begin(value, &head, object.reason, buf_slice(&flight->tags),
+                                  buf_slice(&lines));
     }
     if (status == ERR_OK)
         status = buf_append(value, object.body.data, object.body.len);

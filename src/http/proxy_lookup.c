@@ -177,6 +177,26 @@ static enum proxy_result found_variants(struct proxy_exchange *exchange,
     return look(exchange);
 }
 
+/* Whether a soft purge by pattern or tag has hit it since it was stored. */
+static bool is_softened(const struct proxy_exchange *exchange, const struct object *object)
+{
+    struct slice page = slice_make(buf_head(&exchange->key), exchange->page_len);
+
+    return cache_softened(exchange->route->cache, page, object->tags,
+                          (uint64_t)object->head.stored_ms);
+}
+
+/* Let the table know, so that one gets its lease, and the others wait or take it stale. False: not
+ * now. */
+static bool soften(struct proxy_exchange *exchange)
+{
+    struct cache_change change = {.kind = CHANGE_EXPIRE, .attrs.expires_ms = clock_now_ms()};
+    enum cache_status status =
+        cache_change(exchange->route->cache, buf_slice(&exchange->key), &change, NULL, NULL, NULL);
+
+    return status == CACHE_OK || status == CACHE_MISS;
+}
+
 static enum proxy_result found_page(struct proxy_exchange *exchange, struct slice value,
                                     char *place, const struct object *object,
                                     const struct cache_info *info)
@@ -184,6 +204,12 @@ static enum proxy_result found_page(struct proxy_exchange *exchange, struct slic
     uint64_t lease = info->lease;
     enum reuse reuse = judge(exchange, &object->head, (int64_t)clock_wall_ms(), info->stale);
 
+    if (lease == 0 && !info->stale && is_softened(exchange, object)) {
+        if (!exchange->head_only && soften(exchange))
+            return look(exchange);
+        keep_found(exchange, value);
+        return ask_origin(exchange, 0, false, "stale");
+    }
     if (reuse == REUSE_VALIDATE) {
         keep_found(exchange, value);
         /* What must always be asked about is asked about by everyone, without waiting in line. */
@@ -218,7 +244,8 @@ static enum proxy_result found_part(struct proxy_exchange *exchange, struct slic
                                     const struct object *object, const struct cache_info *info)
 {
     bool fresh =
-        judge(exchange, &object->head, (int64_t)clock_wall_ms(), info->stale) == REUSE_FRESH;
+        judge(exchange, &object->head, (int64_t)clock_wall_ms(), info->stale) == REUSE_FRESH &&
+        !is_softened(exchange, object);
     enum cache_status status;
     struct buf copy = {0};
 
@@ -273,7 +300,7 @@ static bool sent_as_it_lies(struct proxy_exchange *exchange, struct pin *pin,
     return info->lease == 0 && object_parse_head(piece, pin->left, &object) &&
            object.head.kind == OBJECT_PAGE &&
            judge(exchange, &object.head, (int64_t)clock_wall_ms(), info->stale) == REUSE_FRESH &&
-           respond_lent(exchange, &object, pin);
+           !is_softened(exchange, &object) && respond_lent(exchange, &object, pin);
 }
 
 static enum proxy_result found_lent(struct proxy_exchange *exchange, struct direct *direct,

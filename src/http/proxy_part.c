@@ -139,7 +139,7 @@ int part_merge(const struct flight *flight, struct buf *value)
         head.status = 200;
     }
     status = object_begin(value, &head, head.kind == OBJECT_PAGE ? SLICE_LIT("") : fresh.reason,
-                          fresh.lines);
+                          fresh.tags, fresh.lines);
     body_at = buf_len(value);
     if (status == ERR_OK)
         status = append_union(&old, &fresh, value);

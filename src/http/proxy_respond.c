@@ -249,8 +249,8 @@ void respond_placed(struct proxy_exchange *exchange, char *place, const struct o
         struct buf whole = {0};
 
         if (buf_append(&whole, place,
-                       sizeof(object->head) + object->reason.len + object->lines.len +
-                           object->body.len) != ERR_OK)
+                       sizeof(object->head) + object->reason.len + object->tags.len +
+                           object->lines.len + object->body.len) != ERR_OK)
             broken(exchange);
         else
             respond_object(exchange, buf_slice(&whole), status_text);

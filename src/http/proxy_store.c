@@ -62,7 +62,7 @@ static void put_note(struct flight *flight, struct slice key, uint64_t lease,
     struct cache_attrs attrs = {.expires_ms = clock_now_ms() + ttl_ms};
     struct buf note = {0};
 
-    if (object_begin(&note, head, slice_make("", 0), lines) == ERR_OK)
+    if (object_begin(&note, head, slice_make("", 0), slice_make("", 0), lines) == ERR_OK)
         put(flight, key, lease, buf_slice(&note), &attrs);
     else if (lease != 0)
         (void)cache_fail(flight->route->cache, key, lease, 0, NULL);
@@ -185,7 +185,7 @@ void store_object(struct flight *flight, struct slice value)
         bool own = slice_eq(buf_slice(&key), buf_slice(&flight->key));
 
         set_expiry(flight, &object.head, &attrs);
-        attrs.n_tags = split_tags(buf_slice(&flight->tags), tags);
+        attrs.n_tags = split_tags(object.tags, tags);
         put(flight, buf_slice(&key), own ? flight->lease : 0, value, &attrs);
         if (own)
             flight->lease = 0;

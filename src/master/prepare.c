@@ -133,6 +133,7 @@ int prepare_heritage(struct heritage *heritage, struct errmsg *msg)
         (status = make_board(heritage, msg)) != ERR_OK ||
         (status = make_redis_state(heritage, msg)) != ERR_OK ||
         (status = jobs_create(&heritage->jobs, msg)) != ERR_OK ||
+        (status = soft_create(heritage->config->n_caches, &heritage->soft, msg)) != ERR_OK ||
         (status = health_create(heritage->config->n_routes * CONFIG_MAX_ORIGINS, &heritage->health,
                                 msg)) != ERR_OK ||
         (status = event_create(&heritage->events, msg)) != ERR_OK)
@@ -154,6 +155,7 @@ void prepare_undo(struct heritage *heritage)
     }
     if (heritage->events != NULL)
         event_destroy(heritage->events);
+    soft_destroy(heritage->soft, heritage->config->n_caches);
     health_destroy(heritage->health, heritage->config->n_routes * CONFIG_MAX_ORIGINS);
     if (heritage->jobs != NULL)
         jobs_destroy(heritage->jobs);

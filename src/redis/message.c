@@ -11,14 +11,15 @@
 #define MESSAGE_MAX_BYTES (1u << 20)
 
 /* By enum message_action; MESSAGE_OTHER has no name. */
-static const char *const action_names[] = {"delete", "clear", "clear_end", "pattern",
-                                           "tag",    "purge", "nonce"};
+static const char *const action_names[] = {"delete", "clear",        "clear_end", "pattern", "tag",
+                                           "purge",  "soft_pattern", "soft_tag",  "nonce"};
 #define N_ACTIONS (sizeof(action_names) / sizeof(action_names[0]))
 
 static bool action_has_key(enum message_action action)
 {
     return action == MESSAGE_DELETE || action == MESSAGE_PATTERN || action == MESSAGE_TAG ||
-           action == MESSAGE_PURGE || action == MESSAGE_NONCE;
+           action == MESSAGE_PURGE || action == MESSAGE_SOFT_PATTERN ||
+           action == MESSAGE_SOFT_TAG || action == MESSAGE_NONCE;
 }
 
 static enum message_action action_by_name(const char *name)

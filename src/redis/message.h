@@ -8,14 +8,16 @@
 #include "common/slice.h"
 
 enum message_action {
-    MESSAGE_DELETE,    /* key */
-    MESSAGE_CLEAR,     /* the whole cache; ours: the start of a clear */
-    MESSAGE_CLEAR_END, /* the end of a clear */
-    MESSAGE_PATTERN,   /* pattern, in "key" */
-    MESSAGE_TAG,       /* tag, in "key" */
-    MESSAGE_PURGE,     /* key: purged from a cache that is in memory alone */
-    MESSAGE_NONCE,     /* our own sign of life, in "key" */
-    MESSAGE_OTHER,     /* well-formed, unknown action: count and ignore */
+    MESSAGE_DELETE,       /* key */
+    MESSAGE_CLEAR,        /* the whole cache; ours: the start of a clear */
+    MESSAGE_CLEAR_END,    /* the end of a clear */
+    MESSAGE_PATTERN,      /* pattern, in "key" */
+    MESSAGE_TAG,          /* tag, in "key" */
+    MESSAGE_PURGE,        /* key: purged from a cache that is in memory alone */
+    MESSAGE_SOFT_PATTERN, /* pages to be asked about: a pattern, in "key" */
+    MESSAGE_SOFT_TAG,     /* likewise a tag */
+    MESSAGE_NONCE,        /* our own sign of life, in "key" */
+    MESSAGE_OTHER,        /* well-formed, unknown action: count and ignore */
 };
 
 struct message {

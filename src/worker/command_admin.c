@@ -97,11 +97,27 @@ static void purge_url(struct call *call)
     buf_fini(&key);
 }
 
+/* SOFT PATTERN p, SOFT TAG t: done at once. */
+static void purge_softly(struct call *call)
+{
+    bool tag = slice_ieq(call->argv[2], "TAG");
+
+    if (call->argc != 4 || (!tag && !slice_ieq(call->argv[2], "PATTERN")))
+        reply_error(call->out, "ERR syntax error: CACHETASTIC.PURGE SOFT PATTERN p | TAG t");
+    else if ((tag ? cache_soften_tag(call->cache, call->argv[3])
+                  : cache_soften(call->cache, call->argv[3])) == CACHE_OK)
+        reply_integer(call->out, 0);
+    else
+        reply_error(call->out, "ERR a pattern has at most %d bytes", SOFT_PATTERN_MAX);
+}
+
 void cmd_purge(struct call *call)
 {
     struct step step = {.kind = STEP_PURGE, .key = call->argv[2]};
 
-    if (slice_ieq(call->argv[1], "TAG"))
+    if (slice_ieq(call->argv[1], "SOFT"))
+        purge_softly(call);
+    else if (slice_ieq(call->argv[1], "TAG"))
         many(call, (size_t)call->argc - 2, make_purge_tag, MANY_SUM);
     else if (slice_ieq(call->argv[1], "PATTERN") && call->argc == 3)
         operate(call, &step, answer_integer);

@@ -1,5 +1,7 @@
 """Purges of pages: by every door, on every machine."""
 
+import threading
+import time
 import urllib.request
 
 import pytest
@@ -124,4 +126,67 @@ def test_what_the_command_line_says(nodes):
     assert (done.returncode, done.stderr) == (1, b"cachetasticctl: that page is not stored\n")
     assert b"http://HOST/PATH" in a.daemon.ctl("purge", "--url", "shop.example").stderr
     assert b"one of them" in a.daemon.ctl("purge", "--url", "http://a/", "--tag", "x").stderr
-    assert b"--soft goes with --url" in a.daemon.ctl("purge", "--soft", "x*").stderr
+
+
+@pytest.mark.parametrize("how", ["api pattern", "api tag", "ctl pattern", "ctl tag"])
+def test_soft_purges_of_many_pages(nodes, how):
+    """They are asked about, once each, on every machine; and served while nobody answers."""
+    a, b = nodes
+    known = a.origin.answer
+    a.origin.answer = lambda request, _: (response("", "304 Not Modified", ETag='"e"', Cache_Control="max-age=600")
+                                          if "if-none-match" in request.headers else known(request, _))
+    fill(nodes, "/red", "/rot", "/blue")
+    if how == "api pattern":
+        a.purge("pattern=http%3A%2F%2Fshop.example%2Fr*&soft=1")
+    elif how == "api tag":
+        a.purge("tag=red&soft=1")
+    elif how == "ctl pattern":
+        assert a.daemon.ctl("-c", "http", "purge", "--soft", "http://shop.example/r*").stdout == b"stale from now on\n"
+    else:
+        assert a.daemon.ctl("-c", "http", "purge", "--soft", "--tag", "red").returncode == 0
+    wait_until(lambda: b.daemon.stats()["caches"]["http"]["invalidations"] > 0, what="the message at the other machine")
+    for path in ("/red", "/rot"):
+        before = len(a.origin.requests)
+        status = a.ask(path)
+        assert len(a.origin.requests) == before + 1, status
+        assert a.origin.requests[-1].headers["if-none-match"] == '"e"'
+        wait_until(lambda p=path: a.has(p), what="a hit again")
+        if a.backend == "memory":
+            assert asked_again(b, path)
+            assert a.origin.requests[-1].headers["if-none-match"] == '"e"'
+        wait_until(lambda p=path: b.has(p), what="a hit again")
+    if "pattern" in how:
+        assert a.has("/blue") and b.has("/blue")
+    # The 304 named no tags: what was tagged still is.
+    a.purge("tag=shop")
+    assert asked_again(a, "/red")
+
+
+def test_a_page_purged_softly_is_served_while_nobody_answers(nodes):
+    a, _ = nodes
+    fill([a], "/red")
+    a.purge("tag=red&soft=1")
+    a.origin.stop()
+    assert "origin-unreachable" in a.ask("/red")
+
+
+def test_soft_purges_are_one_request_for_a_crowd(nodes):
+    a, _ = nodes
+    if a.backend != "memory":
+        pytest.skip("layered pages are asked about by everyone until one is stored")
+    fill([a], "/red")
+    known = a.origin.answer
+
+    def slow(request, connection):
+        time.sleep(0.5)
+        return known(request, connection)
+
+    a.origin.answer = slow
+    a.purge("pattern=*&soft=1")
+    before = len(a.origin.requests)
+    threads = [threading.Thread(target=a.ask, args=("/red",)) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(a.origin.requests) == before + 1
