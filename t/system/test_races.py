@@ -72,10 +72,10 @@ def test_a_late_fill_is_refused(held, redis_server, event, where):
     far.client().execute_command("SET", "k", "older-value", *tags)
 
     def between():
-        before = near.stats()["caches"]["default"]["invalidations"]
-        change((near if where == "here" else far).client())
-        if where == "there":
-            wait_until(lambda: near.stats()["caches"]["default"]["invalidations"] > before, 5, "the message")
+        who, other = (near, far) if where == "here" else (far, near)
+        before = other.stats()["caches"]["default"]["invalidations"]
+        change(who.client())
+        wait_until(lambda: other.stats()["caches"]["default"]["invalidations"] > before, 5, "the message")
     late_read(near, proxy, between)
     for _ in range(5):
         assert [daemon.client().get("k") for daemon in (near, far)] == [expected, expected]

@@ -522,9 +522,12 @@ static _Noreturn void overwrite_for_ever(void)
         _exit(1);
     for (unsigned i = 0;; i++) {
         struct table_write write = {.value = slice_make(letters, sizeof(letters))};
+        enum table_result result;
 
         memset(letters, 'a' + (char)(i % 26), sizeof(letters));
-        if (table_set(zone, &key, &write, clock_now_ms()) != TABLE_STORED)
+        /* On a machine with too much to do a lock may be waited for in vain. */
+        result = table_set(zone, &key, &write, clock_now_ms());
+        if (result != TABLE_STORED && result != TABLE_BUSY)
             _exit(2);
     }
 }
