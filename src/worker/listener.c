@@ -5,6 +5,7 @@
 #include "common/fdpass.h"
 #include "common/log.h"
 #include "worker/conn.h"
+#include "worker/peers.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -55,31 +56,13 @@ unsigned listener_choose(const struct scoreboard *board, unsigned self)
     return best;
 }
 
-/* Send fd and the number of its listening socket. False: not sent (the inbox is full). */
-static bool send_fd(int inbox, int fd, uint32_t number)
-{
-    return fdpass_send(inbox, &number, sizeof(number), &fd, 1) == (ssize_t)sizeof(number);
-}
-
-/* Receive one. Returns the descriptor, -1 when the inbox is empty (or cannot be read). */
-static int receive_fd(int inbox, uint32_t *number)
-{
-    int fds[FDPASS_MAX];
-    unsigned n;
-
-    if (fdpass_receive(inbox, number, sizeof(*number), fds, &n, MSG_DONTWAIT) !=
-            (ssize_t)sizeof(*number) ||
-        n == 0)
-        return -1;
-    return fds[0];
-}
-
 /* Give a connection to the least loaded worker; false: keep it. */
 static bool hand_over(struct listener *listener, int fd)
 {
     struct worker *worker = listener->worker;
     const struct heritage *heritage = worker->heritage;
-    uint32_t number = (uint32_t)(listener->socket - heritage->sockets);
+    struct peer_message message = {.kind = PEER_CONNECTION,
+                                   .number = (uint32_t)(listener->socket - heritage->sockets)};
     unsigned target = listener_choose(heritage->board, worker->slot);
     struct scoreboard_slot *slot = &heritage->board->slots[target];
 
@@ -87,7 +70,7 @@ static bool hand_over(struct listener *listener, int fd)
         return false;
     /* Counted before it is sent, so that the receiver cannot reset the count in between. */
     atomic_fetch_add_explicit(&slot->handed, 1, memory_order_relaxed);
-    if (send_fd(heritage->handover_fds[target][1], fd, number)) {
+    if (peers_send(heritage, target, &message, &fd, 1)) {
         close(fd);
         return true;
     }
@@ -95,24 +78,36 @@ static bool hand_over(struct listener *listener, int fd)
     return false;
 }
 
+static void take_message(struct worker *worker, const struct peer_message *message, const int *fds,
+                         unsigned n)
+{
+    const struct heritage *heritage = worker->heritage;
+
+    if (message->kind == PEER_CONNECTION && n == 1 && message->number < heritage->n_sockets) {
+        conn_open(worker, fds[0], heritage->sockets[message->number].listener);
+    } else if (message->kind != PEER_CONNECTION && n == 2) {
+        peers_answer(worker, message, fds[0], fds[1]);
+    } else {
+        for (unsigned i = 0; i < n; i++)
+            close(fds[i]);
+    }
+}
+
 static void read_inbox(struct listener *listener)
 {
     struct worker *worker = listener->worker;
-    const struct heritage *heritage = worker->heritage;
 
     for (int i = 0; i < INBOX_BATCH; i++) {
-        uint32_t number = UINT32_MAX;
-        int fd = receive_fd(listener->fd, &number);
+        struct peer_message message;
+        int fds[FDPASS_MAX];
+        unsigned n;
 
-        if (fd < 0) {
-            atomic_store_explicit(&heritage->board->slots[listener->slot].handed, 0,
+        if (!peers_receive(listener->fd, &message, fds, &n)) {
+            atomic_store_explicit(&worker->heritage->board->slots[listener->slot].handed, 0,
                                   memory_order_relaxed);
             return;
         }
-        if (number < heritage->n_sockets)
-            conn_open(worker, fd, heritage->sockets[number].listener);
-        else
-            close(fd);
+        take_message(worker, &message, fds, n);
     }
 }
 

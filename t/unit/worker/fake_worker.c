@@ -1,5 +1,7 @@
 #include "fake_worker.h"
 
+#include "worker/client.h"
+
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
@@ -236,4 +238,18 @@ const char *fake_received(int fd)
     if (n == 0)
         strcpy(text + len, "EOF");
     return text;
+}
+
+/* ---- nobody asks about connections ---- */
+
+int client_lines(struct worker *worker, const struct conn *only, struct buf *out)
+{
+    ck_abort_msg("lines of %p, only %p, to %p", (void *)worker, (const void *)only, (void *)out);
+}
+
+uint64_t client_kill(struct worker *worker, struct slice address, uint64_t id,
+                     const struct conn *self)
+{
+    ck_abort_msg("kill in %p from %.*s number %llu, but not %p", (void *)worker, (int)address.len,
+                 address.data, (unsigned long long)id, (const void *)self);
 }
