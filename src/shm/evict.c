@@ -11,6 +11,11 @@
 #define BUSY_TRIES  2  /* times LOCK_WAIT_MS that a store waits */
 #define COPIED_UNIT 4096 /* so many bytes copied cost as much as an entry unlinked */
 
+static bool is_head(const struct zone *zone, uint32_t slab)
+{
+    return (atomic_load_explicit(&zone->slabs[slab].flags, memory_order_relaxed) & SLAB_HEAD) != 0;
+}
+
 /* A claimed large value is not in RECLAIM yet: its owner of record is the table until it is
  * unlinked. */
 bool evict_claim(struct zone *zone, uint32_t slab, enum evict_mode mode, struct reclaim *reclaim)
@@ -21,7 +26,7 @@ bool evict_claim(struct zone *zone, uint32_t slab, enum evict_mode mode, struct 
     if (slab_state(word) == SLAB_SEALED) {
         if (!slab_move(zone, slab, word, SLAB_RECLAIM, zone->owner))
             return false;
-    } else if (slab_state(word) != SLAB_LARGE) {
+    } else if (slab_state(word) != SLAB_LARGE || !is_head(zone, slab)) {
         return false;
     }
     reclaim->slab = slab;
@@ -272,7 +277,10 @@ static uint32_t claim_orphan(struct zone *zone, uint32_t slab, uint64_t hash)
 {
     uint64_t word = slab_load(zone, slab);
 
-    if (slab_state(word) != SLAB_LARGE ||
+    /* It may be another value's since it was chosen, and then not even its first: a later slab has
+     * no hash, and no entry leads to it by itself. The word's generation, in the CAS, makes what is
+     * looked at here the state of one and the same use. */
+    if (slab_state(word) != SLAB_LARGE || !is_head(zone, slab) ||
         atomic_load_explicit(&zone->slabs[slab].hash, memory_order_relaxed) != hash ||
         !slab_move(zone, slab, word, SLAB_RECLAIM, zone->owner))
         return LAYOUT_NONE;

@@ -2,6 +2,7 @@
 #include "shm/evict.h"
 
 #include "shm/lock.h"
+#include "shm/slab.h"
 #include "shm/table.h"
 #include "zone_fixture.h"
 
@@ -158,6 +159,31 @@ START_TEST(live_bytes_never_exceed_the_zone)
 }
 END_TEST
 
+/* A slab that was chosen as a large value's first may be a later one of another value by the time it
+ * is claimed: emptying it would tear that value. */
+START_TEST(a_later_slab_of_a_value_is_no_victim)
+{
+    static char large[300000];
+    struct table_key key = key_of("large");
+    struct evict_budget budget = EVICT_UNLIMITED;
+    struct reclaim reclaim;
+    struct table_hit hit;
+    uint32_t body;
+
+    memset(large, 'l', sizeof(large));
+    ck_assert_int_eq(put_bytes(key, large, sizeof(large)), TABLE_STORED);
+    ck_assert_int_eq(table_find(zone, &key, NOW, &hit), TABLE_HIT);
+    body = slab_chain_next(zone, hit.first_slab);
+    ck_assert_uint_ne(body, LAYOUT_NONE);
+    ck_assert(!evict_claim(zone, body, EVICT_QUEUE, &reclaim));
+    /* And when it became one after it was claimed. */
+    reclaim = (struct reclaim){.slab = body, .large = true, .mode = EVICT_QUEUE};
+    ck_assert_int_eq(evict_run(zone, &reclaim, NOW, &budget, true), EVICT_BUSY);
+    ck_assert_int_eq(read_value(zone, &key, NOW, large, sizeof(large)), sizeof(large));
+    ck_assert_int_eq(drop("large"), TABLE_STORED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("evict");
@@ -174,6 +200,7 @@ int main(void)
     tcase_add_test(tcase, the_oldest_go_first);
     tcase_add_test(tcase, dead_slabs_go_before_live_ones);
     tcase_add_test(tcase, live_bytes_never_exceed_the_zone);
+    tcase_add_test(tcase, a_later_slab_of_a_value_is_no_victim);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
