@@ -18,7 +18,7 @@
 /* The settings that clients and redis-benchmark ask for, as Redis would have them. */
 static void config_get(struct call *call)
 {
-    char memory[24], databases[24];
+    char memory[24] = "", databases[24] = "";
     const struct slice pairs[][2] = {
         {SLICE_LIT("maxmemory"), slice_cstr(memory)},
         {SLICE_LIT("maxmemory-policy"), slice_cstr(cache_memory_policy(call->cache))},
