@@ -219,6 +219,28 @@ static void send_head(struct origin_conn *conn)
 
 /* ---- connecting ---- */
 
+static int send_new(struct origin_server *server, struct origin_exchange *exchange, unsigned left,
+                    uint64_t deadline_ms);
+
+/* A name may stand for several addresses of which not all answer: localhost is ::1 too, where the
+ * server listens on 127.0.0.1 alone. */
+static void try_elsewhere(struct origin_conn *conn, const char *why)
+{
+    struct origin_exchange *exchange = conn->exchange;
+    struct origin_server *server = conn->server;
+    uint64_t deadline_ms = conn->deadline_ms;
+    unsigned left = conn->left;
+
+    origin_server_reached(server, conn->addr, false);
+    if (left == 0) {
+        fail(conn, ERR_DOWN, why);
+        return;
+    }
+    origin_conn_close(conn);
+    if (send_new(server, exchange, left - 1, deadline_ms) != ERR_OK)
+        origin_failed(exchange, ERR_DOWN, why);
+}
+
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct origin_conn *conn = LIST_ENTRY(connect, struct origin_conn, connect);
@@ -226,9 +248,10 @@ static void on_connected(uv_connect_t *connect, int status)
     if (conn->closing)
         return;
     if (status != 0) {
-        fail(conn, ERR_DOWN, uv_strerror(status));
+        try_elsewhere(conn, uv_strerror(status));
         return;
     }
+    origin_server_reached(conn->server, conn->addr, true);
     if (!conn->server->is_unix)
         uv_tcp_nodelay(&conn->io.tcp, 1);
     origin_stream_start(conn);
@@ -284,26 +307,44 @@ static struct origin_conn *conn_create(struct origin_server *server)
     return conn;
 }
 
-static int send_new(struct origin_server *server, struct origin_exchange *exchange)
+/* One connection to one address. ERR_DOWN: it cannot even be begun. */
+static int send_to(struct origin_server *server, struct origin_exchange *exchange,
+                   const struct addr *addr, unsigned left, uint64_t deadline_ms)
 {
-    const struct addr *addr = origin_server_address(server);
-    struct origin_conn *conn;
+    struct origin_conn *conn = conn_create(server);
 
-    if (addr == NULL)
-        return ERR_DOWN;
-    conn = conn_create(server);
     if (conn == NULL)
         return ERR_NOMEM;
+    conn->addr = addr;
+    conn->left = left;
     attach(conn, exchange);
-    wait_for(conn, "the connection (connect_timeout)", server->origin->route->connect_timeout_ms);
+    conn->waits_for = "the connection (connect_timeout)";
+    conn->deadline_ms = deadline_ms;
     if (connect_to(conn, addr) == ERR_OK)
         return ERR_OK;
+    origin_server_reached(server, addr, false);
     origin_conn_close(conn);
     return ERR_DOWN;
 }
 
+/* A connection to the next address, and, if it fails, to as many others as are left; all of them
+ * until one deadline. */
+static int send_new(struct origin_server *server, struct origin_exchange *exchange, unsigned left,
+                    uint64_t deadline_ms)
+{
+    int status;
+
+    do {
+        const struct addr *addr = origin_server_address(server);
+
+        status = addr == NULL ? ERR_DOWN : send_to(server, exchange, addr, left, deadline_ms);
+    } while (status == ERR_DOWN && left-- > 0);
+    return status;
+}
+
 int origin_conn_send(struct origin_server *server, struct origin_exchange *exchange)
 {
+    uint64_t deadline_ms = clock_now_ms() + server->origin->route->connect_timeout_ms;
     struct list *node;
     struct origin_conn *conn;
 
@@ -317,7 +358,10 @@ int origin_conn_send(struct origin_server *server, struct origin_exchange *excha
         send_head(conn);
         return ERR_OK;
     }
-    return send_new(server, exchange);
+    if (exchange->until_ms != 0 && exchange->until_ms < deadline_ms)
+        deadline_ms = exchange->until_ms;
+    return send_new(server, exchange, server->n_addresses > 0 ? server->n_addresses - 1 : 0,
+                    deadline_ms);
 }
 
 static void check_list(struct list *conns, uint64_t now_ms)
@@ -333,10 +377,13 @@ static void check_list(struct list *conns, uint64_t now_ms)
         conn->late = over;
         if (!late)
             continue;
-        if (conn->exchange == NULL)
+        if (conn->exchange == NULL) {
             origin_conn_close(conn);
-        else
-            fail(conn, conn->connected ? ERR_TIMEOUT : ERR_DOWN, conn->waits_for);
+            continue;
+        }
+        if (!conn->connected)
+            origin_server_reached(conn->server, conn->addr, false);
+        fail(conn, conn->connected ? ERR_TIMEOUT : ERR_DOWN, conn->waits_for);
     }
 }
 

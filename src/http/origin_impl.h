@@ -28,6 +28,7 @@ struct origin_server {
     bool is_unix, literal, tls;
     const char *tls_name; /* whom its certificate is for */
     struct addr addresses[ORIGIN_MAX_ADDRESSES];
+    uint64_t failed_ms[ORIGIN_MAX_ADDRESSES]; /* when no connection to it was made; 0 = since then one was */
     unsigned n_addresses, next_address;
     uv_getaddrinfo_t lookup;
     bool looking;
@@ -71,6 +72,8 @@ struct origin_conn {
     struct origin_exchange *exchange; /* NULL: idle */
     union origin_handle io;
     uv_connect_t connect;
+    const struct addr *addr; /* one of the server's */
+    unsigned left;           /* of its other addresses, to be tried if this one fails */
     struct origin_tls *tls; /* NULL: plain */
     bool secured;           /* its handshake is over */
     struct http1_reply_parser *parser;
@@ -93,8 +96,11 @@ void origin_server_bad(struct origin_server *server, const char *why);
 unsigned origin_server_busy(const struct origin_server *server);
 /* One more, or one less, of this worker. */
 void origin_server_count(struct origin_server *server, bool more);
-/* The next address to try; NULL: none is known. */
+/* The next address to try: in turn, leaving out those that failed within the route's fail_timeout
+ * while there are others. NULL: none is known. */
 const struct addr *origin_server_address(struct origin_server *server);
+/* Whether a connection to it was made. */
+void origin_server_reached(struct origin_server *server, const struct addr *addr, bool reached);
 /* Look-ups and checks that are due. */
 void origin_server_tick(struct origin_server *server, uint64_t now_ms);
 void origin_server_look(struct origin_server *server);

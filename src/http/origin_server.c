@@ -109,6 +109,9 @@ static void take_addresses(struct origin_server *server, const struct addrinfo *
 
         if (found->ai_addrlen > sizeof(addr->sock))
             continue;
+        if (addr->len != (socklen_t)found->ai_addrlen ||
+            memcmp(&addr->sock, found->ai_addr, found->ai_addrlen) != 0)
+            server->failed_ms[n] = 0; /* another one */
         memcpy(&addr->sock, found->ai_addr, found->ai_addrlen);
         addr->len = (socklen_t)found->ai_addrlen;
         n++;
@@ -156,7 +159,19 @@ const struct addr *origin_server_address(struct origin_server *server)
 {
     if (server->n_addresses == 0)
         return NULL;
+    for (unsigned i = 0; i < server->n_addresses; i++) {
+        unsigned at = server->next_address++ % server->n_addresses;
+
+        if (server->failed_ms[at] == 0 ||
+            clock_now_ms() >= server->failed_ms[at] + server->origin->route->fail_timeout_ms)
+            return &server->addresses[at];
+    }
     return &server->addresses[server->next_address++ % server->n_addresses];
+}
+
+void origin_server_reached(struct origin_server *server, const struct addr *addr, bool reached)
+{
+    server->failed_ms[addr - server->addresses] = reached ? 0 : clock_now_ms();
 }
 
 /* ---- health ---- */

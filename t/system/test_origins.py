@@ -1,13 +1,14 @@
 """The servers behind a route: which one gets a request, and what becomes of those that fail."""
 
 import http.client
+import os
 import threading
 import time
 
 import pytest
 from harness import SLOW, wait_until
 from origin import Origin, response
-from test_site import FRESH, Site
+from test_site import FRESH, Load, Site
 
 UNCACHED = {"Cache_Control": "no-store"}
 
@@ -157,32 +158,15 @@ def test_the_origin_killed_under_load_with_checks(servers):
     paths = [f"/{i}" for i in range(10)]
     for path in paths:
         s.ask(path)
-    answers, running = [], threading.Event()
-    running.set()
-
-    def load():
-        connection = http.client.HTTPConnection("127.0.0.1", s.daemon.port, timeout=30 * SLOW)
-        while running.is_set():
-            for path in paths:
-                connection.request("GET", path)
-                reply = connection.getresponse()
-                answers.append((reply.status, reply.read(), reply.headers["Cache-Status"]))
-        connection.close()
-
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    s.origins[0].stop()
-    wait_until(lambda: up(s) == [False], what="the server being out")
-    wait_until(lambda: sum("origin-unreachable" in status for _, _, status in answers[-1000:]) > 100,
-               what="pages past their time")
-    s.origins[0] = Origin(s.origins[0].answer, s.origins[0].port)
-    done = len(answers)
-    wait_until(lambda: sum("stored" in status for _, _, status in answers[done:]) > 5, what="the origin used again")
-    running.clear()
-    for thread in threads:
-        thread.join()
+    with Load(s.daemon.port, paths) as answers:
+        time.sleep(0.5)
+        s.origins[0].stop()
+        wait_until(lambda: up(s) == [False], what="the server being out")
+        wait_until(lambda: sum("origin-unreachable" in status for _, _, status in answers[-1000:]) > 100,
+                   what="pages past their time")
+        s.origins[0] = Origin(s.origins[0].answer, s.origins[0].port)
+        done = len(answers)
+        wait_until(lambda: sum("stored" in status for _, _, status in answers[done:]) > 5, what="the origin used again")
     assert {(status, body) for status, body, _ in answers} == {(200, b"page")}
     assert up(s) == [True]
 
@@ -212,3 +196,21 @@ def test_key_headers(tmp_path):
             assert s.ask("/")[2] == b"-"
             assert s.ask("/", headers={"X-Other": "1"})[2] == b"-"
         assert len(s.origin.requests) == 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the daemon other names")
+def test_a_name_of_which_not_all_addresses_answer(tmp_path):
+    """As localhost on Debian, which is ::1 too: a server that listens on 127.0.0.1 alone is reached every time."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n::1 twice.example\n127.0.0.2 twice.example\n127.0.0.1 twice.example\n")
+    origin = Origin(lambda request, _: response("well", **UNCACHED))
+    s = Site(tmp_path / "site", lambda *_: None, origins=[f"http://twice.example:{origin.port}"], start=False,
+             route='keepalive = 0; fail_count = 1; fail_timeout = "1h";')
+    s.daemon.argv = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts), *s.daemon.argv]
+    try:
+        s.daemon.start()
+        assert [s.ask(f"/{i}")[0] for i in range(12)] == [200] * 12
+        assert up(s) == [True]
+    finally:
+        s.daemon.stop()
+        origin.stop()

@@ -296,37 +296,49 @@ def test_an_origin_that_is_gone_is_covered_for(site):
     wait_until(lambda: s.ask("/fresh")[0] == 200, what="the origin being used again")
 
 
+class Load:
+    """Four clients that ask for pages, round and round, until the end of the block. Each answer: status, body,
+    Cache-Status."""
+
+    def __init__(self, port, paths):
+        self.port, self.paths, self.answers = port, paths, []
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.ask) for _ in range(4)]
+
+    def ask(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30 * SLOW)
+        while not self.over.is_set():
+            for path in self.paths:
+                connection.request("GET", path)
+                reply = connection.getresponse()
+                self.answers.append((reply.status, reply.read(), reply.headers["Cache-Status"]))
+        connection.close()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self.answers
+
+    def __exit__(self, *exc):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
 def test_the_origin_killed_under_load(site):
     """Stored pages go on, past their time too, and say so; the origin is used again when it is back."""
     s = site(lambda request, _: response("page", Cache_Control="max-age=1"), workers=2)
     paths = [f"/{i}" for i in range(20)]
     for path in paths:
         s.ask(path)
-    answers, running = [], threading.Event()
-    running.set()
-
-    def load():
-        connection = http.client.HTTPConnection("127.0.0.1", s.daemon.port, timeout=30 * SLOW)
-        while running.is_set():
-            for path in paths:
-                connection.request("GET", path)
-                reply = connection.getresponse()
-                answers.append((reply.status, reply.read(), reply.headers["Cache-Status"]))
-        connection.close()
-
-    threads = [threading.Thread(target=load) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    s.origin.stop()
-    wait_until(lambda: sum("origin-unreachable" in status for _, _, status in answers[-1000:]) > 100,
-               what="pages past their time")
-    s.origin = Origin(s.origin.answer, s.origin.port)
-    done = len(answers)
-    wait_until(lambda: sum("stored" in status for _, _, status in answers[done:]) > 5, what="the origin used again")
-    running.clear()
-    for thread in threads:
-        thread.join()
+    with Load(s.daemon.port, paths) as answers:
+        time.sleep(0.5)
+        s.origin.stop()
+        wait_until(lambda: sum("origin-unreachable" in status for _, _, status in answers[-1000:]) > 100,
+                   what="pages past their time")
+        s.origin = Origin(s.origin.answer, s.origin.port)
+        done = len(answers)
+        wait_until(lambda: sum("stored" in status for _, _, status in answers[done:]) > 5, what="the origin used again")
     assert {(status, body) for status, body, _ in answers} == {(200, b"page")}
 
 
