@@ -3,10 +3,12 @@
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -259,9 +261,18 @@ print(handle.direct(), handle.get(b"k"))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_other_users(daemon):
+    # The tree may lie in root's home, where other users read nothing.
+    scripts, lib = daemon.directory / "copy" / "t" / "system", daemon.directory / "copy" / "root" / "lib"
+    for directory in (scripts, lib):
+        directory.mkdir(parents=True)
+    for script in Path(__file__).parent.glob("*.py"):
+        shutil.copy(script, scripts)
+    shutil.copy(load()._name, lib / "libcachetastic.so")
+
     def as_user(uid, cache):
-        return subprocess.run(["/usr/bin/python3", "-B", "-c", AS_USER, os.path.dirname(__file__), str(daemon.socket),
-                               cache], user=uid, stdout=subprocess.PIPE, text=True, env=os.environ).stdout
+        return subprocess.run(["/usr/bin/python3", "-B", "-c", AS_USER, str(scripts), str(daemon.socket), cache], user=uid,
+                              stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "CACHETASTIC_ROOT": str(lib.parent)}).stdout
 
     for directory in daemon.socket.parents:
         if str(directory).startswith("/tmp/"):
