@@ -184,8 +184,9 @@ def test_pymemcache(daemon):
     assert client.set("big", big) and client.get("big") == big
 
 
-def test_pylibmc(daemon):
-    client = pylibmc.Client([str(daemon.socket)], binary=False, behaviors={"cas": True})
+@pytest.mark.parametrize("binary", [False, True])
+def test_pylibmc(daemon, binary):
+    client = pylibmc.Client([str(daemon.socket)], binary=binary, behaviors={"cas": True})
     assert client.set("k", {"an": "object"}) and client.get("k") == {"an": "object"}
     assert client.set_multi({"a": 1, "b": "two"}) == [] and client.get_multi(["a", "b", "c"]) == {"a": 1, "b": "two"}
     assert client.incr("a", 4) == 5 and client.get("a") == 5

@@ -4,7 +4,6 @@ import hashlib
 import struct
 import subprocess
 
-import pylibmc
 import pytest
 
 from harness import SLOW, wait_until
@@ -186,17 +185,6 @@ echo "ok\n";
 def test_php_memcached(daemon):
     result = subprocess.run(["php", "-r", PHP, "--", str(daemon.socket)], capture_output=True, text=True)
     assert result.stdout == "ok\n", result
-
-
-def test_pylibmc(daemon):
-    client = pylibmc.Client([str(daemon.socket)], binary=True, behaviors={"cas": True})
-    assert client.set("k", {"an": "object"}) and client.get("k") == {"an": "object"}
-    assert client.set_multi({"a": 1, "b": "two"}) == [] and client.get_multi(["a", "b", "c"]) == {"a": 1, "b": "two"}
-    assert client.incr("a", 4) == 5 and client.get("a") == 5
-    value, unique = client.gets("b")
-    assert client.cas("b", "three", unique) and not client.cas("b", "four", unique)
-    assert client.add("b", 1) is False and client.delete("b") and not client.delete("b")
-    assert client.touch("a", 100) and client.flush_all() and client.get("k") is None
 
 
 USERS = """

@@ -13,3 +13,11 @@ def check(body):
             wrong += f" <- {type(error).__name__}: {error}"
     print(json.dumps({"name": body.__name__, "wrong": wrong}), flush=True)
     return body
+
+
+def named(prefix):
+    """check(), with the behaviour's name behind a prefix."""
+    def decorate(body):
+        body.__name__ = prefix + body.__name__
+        return check(body)
+    return decorate

@@ -4,7 +4,7 @@ import sys
 import django
 from django.conf import settings
 
-from checks import check
+from checks import named
 
 settings.configure(
     CACHES={"default": {"BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache", "LOCATION": f"unix:{sys.argv[1]}"},
@@ -20,11 +20,7 @@ from django.core.cache import caches  # noqa: E402
 def suite(name):
     cache = caches[name]
 
-    def named(body):
-        body.__name__ = f"{name}: {body.__name__}"
-        return check(body)
-
-    @named
+    @named(f"{name}: ")
     def get_set_delete():
         cache.set("k", {"deep": [1, 2]}, timeout=60)
         assert cache.get("k") == {"deep": [1, 2]} and "k" in cache
@@ -35,19 +31,19 @@ def suite(name):
         assert cache.get("gone") is None
         assert cache.get_or_set("computed", lambda: "value", 60) == "value"
 
-    @named
+    @named(f"{name}: ")
     def add():
         assert cache.add("a", 1) is True and cache.add("a", 2) is False and cache.get("a") == 1
         cache.delete("a")
 
-    @named
+    @named(f"{name}: ")
     def many():
         assert cache.set_many({"a": 1, "b": "two"}, timeout=60) == []
         assert cache.get_many(["a", "b", "nope"]) == {"a": 1, "b": "two"}
         cache.delete_many(["a", "b"])
         assert cache.get_many(["a", "b"]) == {}
 
-    @named
+    @named(f"{name}: ")
     def counters():
         cache.set("n", 1)
         assert cache.incr("n") == 2 and cache.decr("n") == 1 and cache.incr("n", 10) == 11 and cache.get("n") == 11
@@ -59,7 +55,7 @@ def suite(name):
             raise AssertionError("incr of an absent key")
         assert cache.incr_version("n") == 2
 
-    @named
+    @named(f"{name}: ")
     def clear():
         cache.set("k", 1)
         cache.clear()
