@@ -198,15 +198,19 @@ void stub_forget_locked(struct zone *zone, struct stripe *stripe, struct stub *s
         atomic_store_explicit(&stub->claim, heir, memory_order_release);
 }
 
-bool stub_involves(const struct stub *stub, uint32_t owner)
+static bool writes(const struct stub *stub, uint32_t owner)
 {
-    if (atomic_load_explicit(&stub->claim, memory_order_acquire) == owner)
-        return true;
     for (unsigned i = 0; i < STUB_WRITERS; i++) {
         if (writer(stub, i) == owner)
             return true;
     }
     return false;
+}
+
+bool stub_involves(const struct stub *stub, uint32_t owner)
+{
+    return atomic_load_explicit(&stub->claim, memory_order_acquire) == owner ||
+           writes(stub, owner);
 }
 
 static bool chained(const struct zone *zone, struct stripe *stripe, const struct stub *stub)
@@ -248,7 +252,9 @@ void stub_give_back(struct zone *zone)
         if (!stub_involves(s, zone->owner) || !lock_take(zone, stripe))
             continue;
         if (chained(zone, stripe, s) && stub_involves(s, zone->owner)) {
-            s->touched = 1; /* what others write under it will not be stored: ours did not end */
+            /* Ours did not end: what others write under the stub is not stored either. */
+            if (writes(s, zone->owner))
+                s->touched = 1;
             stub_forget_locked(zone, stripe, s, zone->owner);
         }
         lock_drop(zone, stripe);

@@ -462,7 +462,9 @@ static void feed_fresh(struct worker *worker)
             struct conn *conn = LIST_ENTRY(list_pop(&batch), struct conn, fresh);
 
             conn->active_ms = worker->turn_ms;
-            feed(conn);
+            /* Somebody may have ended its input since it was read: a drain, another's request. */
+            if (!conn->closing && !conn->lingering)
+                feed(conn);
             poll_update(conn);
         }
     }

@@ -405,20 +405,28 @@ static PyObject *client_put_many(struct client *self, PyObject *args)
     return result;
 }
 
+/* A call of the library that takes one text, is told nothing but that, and may wait. */
+typedef enum cachetastic_status text_call(cachetastic *handle, const char *text, size_t len);
+
+static PyObject *call_with_text(struct client *self, PyObject *object, text_call *call)
+{
+    struct cachetastic_bytes text;
+    enum cachetastic_status status;
+    cachetastic *handle;
+
+    if (!client_text(object, &text) || (handle = client_take(self)) == NULL)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    status = call(handle, text.data, text.len);
+    Py_END_ALLOW_THREADS
+    return answer(self, handle, status);
+}
+
 PyDoc_STRVAR(delete_doc, "delete(key) -> bool\n\nRemove a key; whether it was there.");
 
 static PyObject *client_delete(struct client *self, PyObject *name)
 {
-    struct cachetastic_bytes key;
-    enum cachetastic_status status;
-    cachetastic *handle;
-
-    if (!client_text(name, &key) || (handle = client_take(self)) == NULL)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    status = cachetastic_delete(handle, key.data, key.len);
-    Py_END_ALLOW_THREADS
-    return answer(self, handle, status);
+    return call_with_text(self, name, cachetastic_delete);
 }
 
 PyDoc_STRVAR(delete_many_doc, "delete_many(keys) -> int\n\nRemove keys; how many were there.");
@@ -486,16 +494,7 @@ PyDoc_STRVAR(delete_pattern_doc,
 
 static PyObject *client_delete_pattern(struct client *self, PyObject *glob)
 {
-    struct cachetastic_bytes pattern;
-    enum cachetastic_status status;
-    cachetastic *handle;
-
-    if (!client_text(glob, &pattern) || (handle = client_take(self)) == NULL)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    status = cachetastic_delete_pattern(handle, pattern.data, pattern.len);
-    Py_END_ALLOW_THREADS
-    return answer(self, handle, status);
+    return call_with_text(self, glob, cachetastic_delete_pattern);
 }
 
 PyDoc_STRVAR(invalidate_tags_doc, "invalidate_tags(tags)\n\n"
